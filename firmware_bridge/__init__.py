@@ -1,0 +1,1 @@
+"""Wire protocol between a microcontroller and a gateway, and readers of recorded signals."""
