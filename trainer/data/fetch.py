@@ -32,7 +32,7 @@ Progress = Callable[[str, int, int | None], None]
 
 @dataclass(frozen=True)
 class Archive:
-    """A public archive: ``files`` below ``base_url``; ``sums`` is its published list of sha256 sums, if any."""
+    """A public archive: ``files`` below ``base_url``; ``sums`` is its published list of sha256 sums."""
 
     name: str
     title: str

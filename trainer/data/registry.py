@@ -69,6 +69,23 @@ def load_data(path: str | Path, kind: str | None = None, name: str | None = None
     return LoadedData(kind, records, tuple(part_of(record) for record in records.names), notes)
 
 
+def training_parts(kind: str, path: str | Path, name: str = "") -> tuple[Dataset, Dataset]:
+    """(training, validation) records of the source at ``path``.
+
+    Raises:
+        DataError: as :func:`load_data`, or a source whose validation part is empty.
+    """
+    data = load_data(path, kind, name or None)
+    training, validation = data.part("train"), data.part("val")
+    if not len(training) or not len(validation):
+        raise DataError(
+            f"{path}: {len(training)} training and {len(validation)} validation records after the split by "
+            "name; "
+            "more records are needed"
+        )
+    return training, validation
+
+
 def detect_kind(path: Path) -> str:
     """Which loader fits the file or folder at ``path``.
 
