@@ -1,0 +1,84 @@
+"""Warnings that a robustness figure may only show that the attack failed (gradient masking).
+
+Source: A. Athalye, N. Carlini and D. Wagner, "Obfuscated gradients give a false sense of security", ICML
+2018, section 3; F. Croce and M. Hein's auto-attack warns alike. Each check is a pure function of results; a
+code in a row means that its accuracy must not be quoted without looking into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WARNINGS = {
+    "zero_gradient": "the gradient is zero for some records: the attack could not start there",
+    "black_box_beats_white_box": "an attack without gradients found more errors than this one",
+    "more_steps_do_not_help": "a one-step attack found more errors than this one with many steps",
+    "larger_epsilon_does_not_help": "the same attack found more errors with a smaller budget",
+    "attack_helps": "more records are right under attack than without",
+}
+BLACK_BOX = ("noise", "square", "boundary")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the checks need of one row: how many of ``n`` records stayed right under which attack and budget."""
+
+    target: str
+    attack: str
+    epsilon: float
+    steps: int
+    n: int
+    correct: int
+    zero_gradient_share: float = 0.0
+
+
+def warnings_of(outcome: Outcome, others: Sequence[Outcome]) -> list[str]:
+    """Codes of every check that ``outcome`` fails among the other rows of the same evaluation, in fixed
+    order.
+    """
+    peers = [o for o in others if o is not outcome and o.target == outcome.target and o.n == outcome.n]
+    checks = {
+        "zero_gradient": zero_gradient(outcome),
+        "black_box_beats_white_box": black_box_beats_white_box(outcome, peers),
+        "more_steps_do_not_help": more_steps_do_not_help(outcome, peers),
+        "larger_epsilon_does_not_help": larger_epsilon_does_not_help(outcome, peers),
+        "attack_helps": attack_helps(outcome, peers),
+    }
+    return [code for code, failed in checks.items() if failed]
+
+
+def zero_gradient(outcome: Outcome) -> bool:
+    """Some record had no gradient to follow under any surrogate."""
+    return outcome.zero_gradient_share > 0.0
+
+
+def black_box_beats_white_box(outcome: Outcome, peers: Sequence[Outcome]) -> bool:
+    """A gradient attack left more records right than one that never sees a gradient, at the same budget."""
+    if outcome.attack == "clean" or outcome.attack in BLACK_BOX:
+        return False
+    return any(
+        p.attack in BLACK_BOX and p.epsilon == outcome.epsilon and p.correct < outcome.correct for p in peers
+    )
+
+
+def more_steps_do_not_help(outcome: Outcome, peers: Sequence[Outcome]) -> bool:
+    """An attack of many steps left more records right than a one-step attack of the same budget."""
+    if outcome.steps < 2:
+        return False
+    return any(p.steps == 1 and p.epsilon == outcome.epsilon and p.correct < outcome.correct for p in peers)
+
+
+def larger_epsilon_does_not_help(outcome: Outcome, peers: Sequence[Outcome]) -> bool:
+    """The same attack left more records right than it did with a smaller budget."""
+    return any(
+        p.attack == outcome.attack and 0 < p.epsilon < outcome.epsilon and p.correct < outcome.correct
+        for p in peers
+    )
+
+
+def attack_helps(outcome: Outcome, peers: Sequence[Outcome]) -> bool:
+    """More records are right under attack than clean: the attack climbs the wrong way."""
+    if outcome.attack == "clean":
+        return False
+    return any(p.attack == "clean" and p.correct < outcome.correct for p in peers)

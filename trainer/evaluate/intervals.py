@@ -1,0 +1,27 @@
+"""How far a share of a finite number of records can be trusted."""
+
+from __future__ import annotations
+
+import math
+
+Z95 = 1.959963984540054  # two-sided 95 % quantile of the standard normal distribution
+
+
+def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:
+    """The Wilson score interval of a share, as (low, high), both within 0 and 1.
+
+    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927. Unlike
+    the plain normal interval it holds near 0 and 1 and for small n.
+
+    Raises:
+        ValueError: n below 1, or successes outside 0 to n.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"{successes} of {n} is not a share")
+    share = successes / n
+    centre = share + z * z / (2 * n)
+    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    low, high = (centre - spread) / scale, (centre + spread) / scale
+    # at the ends the formula gives 0 and 1 exactly but for rounding
+    return (0.0 if successes == 0 else max(0.0, low)), (1.0 if successes == n else min(1.0, high))
