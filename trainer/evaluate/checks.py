@@ -22,7 +22,7 @@ BLACK_BOX = ("noise", "square", "boundary")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the checks need of one row: how many of ``n`` records stayed right under which attack and budget."""
+    """What the checks need of one row: how many of ``n`` records stayed right under which attack."""
 
     target: str
     attack: str

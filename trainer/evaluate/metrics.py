@@ -20,7 +20,7 @@ class Metrics:
 
 
 def confusion(y: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
-    """(class, class) int64: rows are the true class, columns the answer. Both inputs are (n,) class indices."""
+    """(class, class) int64: rows are the true class, columns the answer; inputs are (n,) class indices."""
     table = np.zeros((classes, classes), np.int64)
     np.add.at(table, (y, prediction), 1)
     return table
@@ -29,13 +29,19 @@ def confusion(y: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray
 def f1_per_class(table: np.ndarray) -> np.ndarray:
     """2 TP / (true + answered) of each class; NaN where a class neither occurs nor is ever answered."""
     hits, total = np.diag(table).astype(np.float64), (table.sum(0) + table.sum(1)).astype(np.float64)
-    return np.divide(2.0 * hits, total, out=np.full(len(table), np.nan), where=total > 0)
+    return _ratio(2.0 * hits, total)
 
 
 def recall_per_class(table: np.ndarray) -> np.ndarray:
     """TP / true of each class; NaN where a class does not occur."""
     hits, total = np.diag(table).astype(np.float64), table.sum(1).astype(np.float64)
-    return np.divide(hits, total, out=np.full(len(table), np.nan), where=total > 0)
+    return _ratio(hits, total)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    result = np.full(len(whole), np.nan)
+    np.divide(part, whole, out=result, where=whole > 0)
+    return result
 
 
 def measure(y: np.ndarray, prediction: np.ndarray, classes: int) -> Metrics:

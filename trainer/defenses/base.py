@@ -1,0 +1,57 @@
+"""What a defence is: a loss for one batch, built from a model and a few settings, in backend-neutral ops.
+
+A model gives logits, or ``[logits, reconstruction]`` when it has an encode-decode in front.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import keras
+from keras import ops
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch as tensors.
+
+    Shapes: ``x`` (n, time, channel), ``valid`` (n, time, 1) 0/1 floats, ``target`` (n, class) soft labels, ``start``
+    (n, time, channel) uniform in [-1, 1] (the random start of an attack), ``epsilon`` (n, 1, 1) in input units,
+    ``noise`` (n, time, channel) standard normal.
+    """
+
+    x: Any
+    valid: Any
+    target: Any
+    start: Any
+    epsilon: Any
+    noise: Any
+
+
+class Defense(Protocol):
+    """A defence's training loss. ``loss`` runs inside a compiled step."""
+
+    def loss(self, model: keras.Model, batch: Batch) -> tuple[Any, Any]:
+        """(scalar loss, logits of the batch as trained on, for the progress bar)."""
+        ...
+
+
+def logits_of(outputs: Any) -> Any:
+    return outputs[0] if isinstance(outputs, (list, tuple)) else outputs
+
+
+def reconstruction_of(outputs: Any) -> Any | None:
+    return outputs[1] if isinstance(outputs, (list, tuple)) and len(outputs) > 1 else None
+
+
+def cross_entropy(target: Any, logits: Any) -> Any:
+    """Cross-entropy of soft labels, one value a record: -sum_i target_i log softmax(logits)_i."""
+    return -ops.sum(target * ops.log_softmax(logits, axis=-1), axis=-1)
+
+
+def reconstruction_error(x: Any, reconstruction: Any, valid: Any, unit: float, power: int) -> Any:
+    """Mean over valid samples of |x - reconstruction|^power in units of ``unit``; a scalar."""
+    error = ops.abs(x - reconstruction) / unit
+    error = error if power == 1 else ops.square(error)
+    return ops.sum(error * valid) / (ops.sum(valid) + 1.0)

@@ -1,0 +1,20 @@
+"""Defences by name. A new defence is one file, one line here and one row in the family's shared tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trainer.defenses.adversarial_training import AdversarialTraining
+from trainer.defenses.base import Defense
+from trainer.errors import RecipeError
+
+
+def make(name: str, **arguments: Any) -> Defense:
+    """The defence called ``name``; ``none`` is training on clean windows."""
+    makers = {"none": lambda **kw: AdversarialTraining(**{**kw, "steps": 0}), "adversarial_training": AdversarialTraining}
+    if name not in makers:
+        raise RecipeError(f"unknown defence {name!r}; known are {', '.join(makers)}")
+    try:
+        return makers[name](**arguments)
+    except TypeError as error:
+        raise RecipeError(f"defense.arguments: {error}") from error

@@ -1,0 +1,59 @@
+"""The thermometer encode-decode of paper 1 (section 4, Fig. 9 and 10), and its join with a classifier.
+
+Thermometer code -> encoder -> semantic code -> decoder -> the series again, which the classifier reads. The
+decoder gives several values a step (Conv1D, then reshape) instead of a transposed convolution, because a
+quantized Conv1DTranspose does not run on tflite-runtime 2.14.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from trainer.data.base import DataSpec
+from trainer.models.layers import Thermometer, even_thresholds, sinh_thresholds
+
+
+def build(
+    spec: DataSpec,
+    *,
+    levels: int = 32,
+    scale: float = 150.0,
+    reach: float = 3.2,
+    low: float | None = None,
+    high: float | None = None,
+    stride: int = 5,
+    kernel: int = 15,
+    width: int = 24,
+    seed: int = 0,
+) -> keras.Model:
+    """Input (time, 1) in raw units -> reconstruction (time, 1) in the same units.
+
+    Levels are spaced by a sinh (``scale``, ``reach``) unless ``low`` and ``high`` are given, which space them
+    evenly (paper 1). ``window_samples`` must be a multiple of ``stride``.
+    """
+    if spec.window_samples % stride:
+        raise ValueError(f"window of {spec.window_samples} samples is not a multiple of the stride {stride}")
+    keras.utils.set_random_seed(seed)
+    if low is not None and high is not None:
+        thermometer = Thermometer(even_thresholds(levels, low, high), name="thermometer")
+        unit = (high - low) / 2
+    else:
+        thermometer = Thermometer(sinh_thresholds(levels, scale, reach), asinh_scale=scale, name="thermometer")
+        unit = scale
+    inputs = keras.Input((spec.window_samples, 1), name="window")
+    x: Any = thermometer(inputs)
+    x = layers.Conv1D(width, kernel, strides=stride, padding="same", activation="relu", name="encode1")(x)
+    x = layers.Conv1D(width, 5, padding="same", activation="relu", name="encode2")(x)
+    x = layers.Conv1D(stride, 5, padding="same", name="decode")(x)
+    x = layers.Reshape((spec.window_samples, 1), name="interleave")(x)
+    return keras.Model(inputs, layers.Rescaling(unit, name="reconstruction")(x), name="encode_decode")
+
+
+def join(encode_decode: keras.Model, classifier: keras.Model) -> keras.Model:
+    """Window -> (logits, reconstruction): the defended pipeline in one differentiable model."""
+    inputs = keras.Input(encode_decode.input_shape[1:], name="window")
+    reconstruction = encode_decode(inputs)
+    return keras.Model(inputs, [classifier(reconstruction), reconstruction], name="defended")

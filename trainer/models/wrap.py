@@ -1,0 +1,122 @@
+"""A model as an attacker sees it: raw-unit windows in, logits out, differentiable all the way.
+
+The bundle's preprocessing (``edge.bundle.preprocess``, numpy) is repeated here in differentiable ops and checked
+against it by a test, so that budgets are in physical units and padding that the agent adds is never attacked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from trainer import gradients
+from trainer.defenses.base import logits_of
+from trainer.errors import AttackError
+from trainer.models.layers import SURROGATES, Thermometer
+
+BATCH = 64
+
+
+def preprocess(x: Any, valid: Any, steps: Sequence[Mapping[str, Any]]) -> Any:
+    """Differentiable twin of ``edge.bundle.preprocess`` over a batch: x (n, time, channel), valid (n, time, 1)."""
+    x = x * valid
+    for step in steps:
+        operation = step["op"]
+        count = ops.maximum(ops.sum(valid, axis=1, keepdims=True), 1.0)
+        if operation == "remove_dc":
+            x = x - ops.sum(x * valid, axis=1, keepdims=True) / count
+        elif operation == "znorm":
+            mean = ops.sum(x * valid, axis=1, keepdims=True) / count
+            variance = ops.sum(ops.square(x - mean) * valid, axis=1, keepdims=True) / count
+            # a constant channel stays 0, as in the numpy twin; the floor keeps the gradient finite
+            safe = ops.where(variance > 0, variance, ops.ones_like(variance))
+            x = (x - mean) / ops.sqrt(safe)
+        elif operation == "scale":
+            x = x * float(step["factor"])
+        elif operation == "clip":
+            x = ops.clip(x, step["low"], step["high"])
+        else:
+            raise AttackError(f"preprocessing step {operation!r} has no differentiable twin; add it to trainer.models.wrap")
+    return x * valid
+
+
+def thermometers(model: keras.Model) -> list[Thermometer]:
+    """Every thermometer layer of a model, nested models included."""
+    found: list[Thermometer] = []
+    for layer in model.layers:
+        if isinstance(layer, Thermometer):
+            found.append(layer)
+        elif isinstance(layer, keras.Model):
+            found.extend(thermometers(layer))
+    return found
+
+
+class AttackModel:
+    """A float twin with its preprocessing.
+
+    Args:
+        model: gives logits, or [logits, reconstruction, ...].
+        steps: the bundle's preprocessing steps.
+        name: for messages.
+    """
+
+    def __init__(self, model: keras.Model, steps: Sequence[Mapping[str, Any]] = (), *, name: str = "model") -> None:
+        self.model, self.steps, self.name = model, list(steps), name
+        self._thermometers = thermometers(model)
+        self._compiled: dict[Any, Any] = {}
+
+    @property
+    def surrogates(self) -> tuple[str | None, ...]:
+        """Gradient surrogates worth trying: all of them through a thermometer, else one that is exact."""
+        return ("tent", "sigmoid", "straight_through") if self._thermometers else (None,)
+
+    @contextmanager
+    def surrogate(self, name: str | None) -> Iterator[AttackModel]:
+        """The same model with another backward pass through its thermometers (BPDA)."""
+        if name is not None and name not in SURROGATES:
+            raise AttackError(f"unknown surrogate {name!r}; choose one of {', '.join(SURROGATES)}")
+        before = [layer.surrogate for layer in self._thermometers]
+        for layer in self._thermometers:
+            layer.surrogate = name or layer.surrogate
+        try:
+            yield self
+        finally:
+            for layer, old in zip(self._thermometers, before, strict=True):
+                layer.surrogate = old
+
+    def logits(self, x: Any, valid: Any) -> Any:
+        """(n, class) logits of raw-unit windows, as tensors, inside a compiled step."""
+        return logits_of(self.model(preprocess(x, valid, self.steps), training=False))
+
+    def compiled(self, key: Any, function: Any) -> Any:
+        """A compiled step kept per key and per surrogate, since a surrogate is fixed when a graph is traced."""
+        full = (key, tuple(layer.surrogate for layer in self._thermometers))
+        if full not in self._compiled:
+            self._compiled[full] = gradients.compiled(function)
+        return self._compiled[full]
+
+    def predict(self, x: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+        """(n, class) logits as numpy, batched; x (n, time, channel), valid (n, time)."""
+        valid = np.ones(x.shape[:2], bool) if valid is None else valid
+        step = self.compiled("predict", self.logits)
+        out = []
+        for part in batches(len(x), BATCH):
+            out.append(np.asarray(step(*(gradients.tensor(a) for a in padded(part, BATCH, x, valid[..., None]))))[: len(part)])
+        return np.concatenate(out) if out else np.zeros((0, self.model.output_shape[0][-1]), np.float32)
+
+
+def batches(n: int, size: int) -> Iterator[np.ndarray]:
+    """Index blocks of at most ``size``."""
+    for start in range(0, n, size):
+        yield np.arange(start, min(n, start + size))
+
+
+def padded(index: np.ndarray, size: int, *arrays: np.ndarray) -> list[np.ndarray]:
+    """The rows of ``index``, the last one repeated up to ``size``: one shape, so one trace. Small sets keep theirs."""
+    full = index if len(index) == size else np.concatenate([index, np.repeat(index[-1:], size - len(index))])
+    return [np.asarray(a[full], np.float32) for a in arrays]

@@ -1,0 +1,108 @@
+"""A training recipe: a TOML file, checked whole before anything starts.
+
+A recipe holds every number that decides the result; the data's place and the output folder are arguments.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from trainer.errors import RecipeError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSection(_Section):
+    """``kind`` names the loader; ``name`` one data set of an archive; the rest is how windows are drawn."""
+
+    kind: Literal["cinc2017", "ucr", "own"]
+    name: str = ""
+    class_weights: dict[str, float] = Field(default_factory=dict, description="how often a class is drawn")
+    place: bool = False
+    crop: float = Field(0.0, ge=0, le=1)
+    crop_min: float = Field(0.5, gt=0, le=1)
+    gain: float = Field(0.0, ge=0)
+    sign: float = Field(0.0, ge=0, le=1)
+    noise: float = Field(0.0, ge=0, description="standard deviation of added noise, input units")
+    remove_dc: bool = False
+
+
+class ModelSection(_Section):
+    """A classifier by name with its arguments; ``encode_decode`` puts the thermometer encode-decode in front."""
+
+    name: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    encode_decode: dict[str, Any] | None = None
+
+
+class DefenseSection(_Section):
+    """``epsilons``: the budgets a record's attack is drawn from, input units; other keys go to the defence."""
+
+    name: Literal["none", "adversarial_training"] = "none"
+    epsilons: list[float] = Field(default_factory=list)
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class TrainingSection(_Section):
+    epochs: int = Field(ge=1, le=100_000)
+    batch: int = Field(ge=2, le=4096)
+    learning_rate: float = Field(0.002, gt=0)
+    warmup_epochs: float = Field(1.0, ge=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    average_decay: float = Field(0.0, ge=0, lt=1, description="running average of the weights; 0 is none")
+    clip_norm: float = Field(5.0, gt=0)
+    seed: int = 0
+    pretrain_epochs: int = Field(0, ge=0, description="epochs that train the encode-decode alone first")
+    checkpoint_every_s: float = Field(120.0, ge=0)
+    validate_limit: int = Field(512, ge=1)
+    validate_every: int = Field(1, ge=1)
+
+
+class ExportSection(_Section):
+    """What the bundle says beyond the model: its name, hop and the largest accuracy lost by quantization."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    version: str = "1.0.0"
+    hop_samples: int | None = None
+    max_drop: float = Field(0.02, ge=0, le=1)
+
+
+class Recipe(_Section):
+    data: DataSection
+    model: ModelSection
+    defense: DefenseSection = DefenseSection()
+    training: TrainingSection
+    export: ExportSection
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Read and check the recipe at ``path``.
+
+    Raises:
+        RecipeError: unreadable, not TOML (with the line), an unknown key or a value that cannot work.
+    """
+    path = Path(path)
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not valid TOML: {error}") from error
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise RecipeError(f"{path}: {key}: {first['msg']}") from error

@@ -1,0 +1,177 @@
+"""From a recipe to a run folder: data, model, phases, validation and the files that export needs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer.data.base import Dataset, Windows
+from trainer.defenses.adversarial_training import AdversarialTraining
+from trainer.defenses.encode_decode import Reconstruction
+from trainer.errors import TrainingError
+from trainer.recipe import Recipe, read_recipe
+from trainer.training import Report, Trainer, remove_dc
+
+
+def prepare(out: Path, recipe_path: Path, resume: bool) -> None:
+    """Make the run folder, or check that the one that is there belongs to this recipe.
+
+    Raises:
+        TrainingError: the folder holds another recipe's run, or a run and ``resume`` is off.
+    """
+    kept = out / "recipe.toml"
+    if kept.exists():
+        if kept.read_bytes() != recipe_path.read_bytes():
+            raise TrainingError(f"{out} holds a run of another recipe; give another --out")
+        if not resume:
+            raise TrainingError(f"{out} already holds a run of this recipe; add --resume to go on with it")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not kept.exists():
+            shutil.copyfile(recipe_path, kept)
+    except OSError as error:
+        raise TrainingError(f"{out}: cannot be written: {error.strerror}; choose a folder you own with --out") from error
+
+
+def load_parts(recipe: Recipe, data_path: str | Path) -> tuple[Dataset, Dataset]:
+    """(training, validation) records of the recipe's data at ``data_path``."""
+    if recipe.data.kind == "cinc2017":
+        from trainer.data import cinc2017
+        from trainer.data.splits import split
+
+        data = cinc2017.load(data_path)
+        return split(data, "train"), split(data, "val")
+    from trainer.data.registry import training_parts
+
+    return training_parts(recipe.data.kind, data_path, recipe.data.name)
+
+
+def build_models(recipe: Recipe, data: Dataset, start: Path | None) -> tuple[Any, Any | None]:
+    """(classifier, encode_decode or None); the classifier's weights come from run ``start`` if given."""
+    from trainer.models import encode_decode, registry
+
+    classifier = registry.build(recipe.model.name, data.spec, **recipe.model.arguments)
+    if start is not None:
+        import keras
+
+        source = start / "classifier.keras"
+        if not source.exists():
+            raise TrainingError(f"{start}: no classifier.keras; give a finished run of the same classifier with --start")
+        weights = keras.models.load_model(source, compile=False).get_weights()
+        if [w.shape for w in weights] != [w.shape for w in classifier.get_weights()]:
+            raise TrainingError(f"{source}: another shape of classifier than the recipe's [model]")
+        classifier.set_weights(weights)
+    front = None
+    if recipe.model.encode_decode is not None:
+        front = encode_decode.build(data.spec, **recipe.model.encode_decode)
+    return classifier, front
+
+
+def validator(recipe: Recipe, model: Any, windows: Windows) -> Callable[[], tuple[float, float]]:
+    """Clean accuracy, and accuracy under PGD-10 at the recipe's smallest budget, on validation windows."""
+    from keras import ops
+
+    from trainer import gradients
+    from trainer.defenses.base import logits_of
+
+    n = min(len(windows), recipe.training.validate_limit)
+    x = remove_dc(windows.x[:n], windows.valid[:n]) if recipe.data.remove_dc else windows.x[:n]
+    valid = windows.valid[:n, :, None].astype(np.float32)
+    y, classes = windows.y[:n], len(windows.spec.labels)
+    target = np.eye(classes, dtype=np.float32)[y]
+    budget = min(recipe.defense.epsilons, default=0.0)
+    attack = AdversarialTraining(steps=10, step_share=0.25)
+    size = min(64, n)
+
+    def predict(x: Any, valid: Any, target: Any) -> tuple[Any, Any]:
+        clean = ops.argmax(logits_of(model(x, training=False)), -1)
+        if not budget:
+            return clean, clean
+        epsilon = ops.ones((size, 1, 1)) * budget
+        adversarial = attack.attack(model, x, valid, target, ops.zeros_like(x), epsilon)
+        return clean, ops.argmax(logits_of(model(adversarial, training=False)), -1)
+
+    compiled = gradients.compiled(predict)
+
+    def run() -> tuple[float, float]:
+        clean, robust = np.empty(n, np.int64), np.empty(n, np.int64)
+        for i in range(0, n, size):
+            i = min(i, n - size)
+            c, r = compiled(*(gradients.tensor(a[i : i + size]) for a in (x, valid, target)))
+            clean[i : i + size], robust[i : i + size] = np.asarray(c), np.asarray(r)
+        return float(np.mean(clean == y)), float(np.mean(robust == y)) if budget else float("nan")
+
+    return run
+
+
+def train(
+    recipe_path: str | Path,
+    data_path: str | Path,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    start: str | Path | None = None,
+    report: Report = lambda _: None,
+    parts: tuple[Dataset, Dataset] | None = None,
+) -> Path:
+    """Train the recipe and fill the run folder ``out``; gives its path.
+
+    Args:
+        start: a finished run whose classifier is the starting point.
+        parts: (training, validation) data, for callers that hold it already.
+
+    Raises:
+        TrainerError: recipe, data or folder cannot be used; the text says which and what to do.
+    """
+    import keras
+
+    recipe_path, out = Path(recipe_path), Path(out)
+    recipe = read_recipe(recipe_path)
+    training, validation = parts or load_parts(recipe, data_path)
+    prepare(out, recipe_path, resume)
+    keras.utils.set_random_seed(recipe.training.seed)
+    classifier, front = build_models(recipe, training, Path(start) if start else None)
+
+    from trainer.defenses import registry
+    from trainer.models import encode_decode
+
+    arguments = recipe.defense.arguments
+    defense = registry.make(recipe.defense.name, **arguments)
+    model = classifier
+    if front is not None:
+        model = encode_decode.join(front, classifier)
+        if recipe.training.pretrain_epochs and not (out / "encode_decode.keras").exists():
+            assert isinstance(defense, AdversarialTraining)
+            first = Reconstruction(
+                noise=defense.noise, unit=defense.reconstruction_unit, power=defense.reconstruction_power
+            )
+            stage = Trainer(recipe, front, first, training, out, "encode_decode")
+            stage.run(None, report, resume)
+            with stage.averaged_weights():
+                front.save(out / "encode_decode.keras")
+        if recipe.training.pretrain_epochs:
+            front.set_weights(keras.models.load_model(out / "encode_decode.keras", compile=False).get_weights())
+    stage = Trainer(recipe, model, defense, training, out, "joint" if front is not None else "classifier")
+    stage.run(validator(recipe, model, validation.windows()), report, resume)
+    with stage.averaged_weights():
+        model.save(out / "twin.keras")
+        classifier.save(out / "classifier.keras")
+        if front is not None:
+            front.save(out / "encode_decode.keras")
+    spec = training.spec
+    (out / "run.json").write_text(
+        json.dumps(
+            {
+                "labels": spec.labels, "units": spec.units, "rate_hz": spec.rate_hz, "channels": spec.channels,
+                "window_samples": spec.window_samples, "data": spec.name,
+                "train_records": len(training), "validation_records": len(validation),
+            },
+            indent=2,
+        )
+    )
+    return out

@@ -1,0 +1,222 @@
+"""The training loop: one recipe, one run folder, resumable to the same numbers.
+
+A run folder holds ``recipe.toml`` (a copy), ``checkpoint.npz`` (weights, averages, optimizer, epoch, step; replaced
+whole), ``history.csv``, ``history.png``, and at the end ``twin.keras`` (the averaged float model) with
+``classifier.keras`` and ``encode_decode.keras`` where there is one in front.
+
+Everything random in an epoch comes from the seed and the epoch's number, so a run that was killed goes on from
+its last checkpoint to the numbers it would have had.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer.data.augment import Augment, class_sampler, draw
+from trainer.data.base import Dataset
+from trainer.errors import TrainingError
+from trainer.recipe import Recipe, read_recipe
+
+HISTORY = ("phase", "epoch", "loss", "accuracy", "val_clean", "val_robust", "rate", "seconds")
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class _State:
+    """What a checkpoint restores: the model's variables, their average, the optimizer and the place."""
+
+    model: Any
+    average: list[Any]
+    optimizer: Any
+    epoch: int = 0
+    step: int = 0
+
+    def variables(self) -> list[Any]:
+        return [*self.model.weights, *self.average, *self.optimizer.variables]
+
+
+def learning_rate(step: int, total: int, warmup: int, peak: float) -> float:
+    """Linear warm-up, then a cosine to zero."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+
+def save_checkpoint(path: Path, state: _State, phase: str) -> None:
+    """Replace the checkpoint whole: a kill at any moment leaves the old or the new one."""
+    arrays = {f"v{i}": np.asarray(v) for i, v in enumerate(state.variables())}
+    temporary = path.with_suffix(".tmp.npz")
+    with temporary.open("wb") as file:
+        np.savez(file, phase=np.array(phase), epoch=state.epoch, step=state.step, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def load_checkpoint(path: Path, state: _State, phase: str) -> bool:
+    """Restore ``state`` if the checkpoint is of ``phase``; False if it is of another."""
+    with np.load(path, allow_pickle=False) as saved:
+        if str(saved["phase"]) != phase:
+            return False
+        variables = state.variables()
+        if len(saved.files) != len(variables) + 3:
+            raise TrainingError(f"{path}: made by another model; give another --out, or the recipe it came from")
+        for i, variable in enumerate(variables):
+            value = saved[f"v{i}"]
+            if tuple(variable.shape) != value.shape:
+                raise TrainingError(f"{path}: made by another model; give another --out, or the recipe it came from")
+            variable.assign(value)
+        state.epoch, state.step = int(saved["epoch"]), int(saved["step"])
+    return True
+
+
+def remove_dc(x: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """The bundle's step of the same name, over a batch: (n, time, channel), valid (n, time)."""
+    mask = valid[..., None].astype(np.float32)
+    mean = (x * mask).sum(1, keepdims=True) / np.maximum(mask.sum(1, keepdims=True), 1.0)
+    return np.asarray((x - mean) * mask, np.float32)
+
+
+class Trainer:
+    """One phase of a run: a model, a defence and data, looped epoch by epoch."""
+
+    def __init__(self, recipe: Recipe, model: Any, defense: Any, data: Dataset, out: Path, phase: str) -> None:
+        import keras
+
+        from trainer import gradients
+
+        self.recipe, self.model, self.defense, self.data, self.out, self.phase = recipe, model, defense, data, out, phase
+        t = recipe.training
+        self.epochs = t.pretrain_epochs if phase == "encode_decode" else t.epochs
+        d = recipe.data
+        self.augment = Augment(d.place, d.crop, d.crop_min, d.gain, d.sign, d.noise)
+        self.weights = {data.spec.labels.index(k): w for k, w in d.class_weights.items() if k in data.spec.labels}
+        per_record = np.array([self.weights.get(int(label), 1.0) for label in data.y])
+        self.batch = min(t.batch, max(2, len(data)))
+        self.steps = max(1, int(per_record.sum()) // self.batch)
+        self.epsilons = np.asarray(recipe.defense.epsilons or [0.0], np.float32)
+        optimizer = keras.optimizers.AdamW(
+            t.learning_rate, weight_decay=t.weight_decay, clipnorm=t.clip_norm, epsilon=1e-7
+        )
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        optimizer.build(model.trainable_variables)
+        self.state = _State(model, gradients.averaged(model), optimizer)
+        self._compiled = gradients.compiled(self._step)
+        self._tensor = gradients.tensor
+
+    def _step(self, x: Any, valid: Any, target: Any, start: Any, epsilon: Any, noise: Any, decay: Any) -> Any:
+        from keras import ops
+
+        from trainer import gradients
+        from trainer.defenses.base import Batch
+
+        batch = Batch(x, valid, target, start, epsilon, noise)
+
+        def loss() -> tuple[Any, Any]:
+            value, logits = self.defense.loss(self.model, batch)
+            hit = ops.equal(ops.argmax(logits, -1), ops.argmax(target, -1)) if logits is not None else ops.zeros((1,))
+            return value, (value, ops.mean(ops.cast(hit, "float32")))
+
+        aux = gradients.train_step(self.model, self.state.optimizer, loss)
+        gradients.average_step(self.model, self.state.average, decay)
+        return aux
+
+    def _batches(self, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
+        smoothing, classes = self.recipe.training.label_smoothing, len(self.data.spec.labels)
+        order = class_sampler(self.data.y, self.weights, self.steps * self.batch, rng)
+        for k in range(self.steps):
+            index = order[k * self.batch : (k + 1) * self.batch]
+            x, valid = draw(self.data, index, self.augment, rng)
+            if self.recipe.data.remove_dc:
+                x = remove_dc(x, valid)
+            target = np.full((len(index), classes), smoothing / classes, np.float32)
+            target[np.arange(len(index)), self.data.y[index]] += 1.0 - smoothing
+            start = rng.uniform(-1, 1, x.shape).astype(np.float32)
+            noise = rng.standard_normal(x.shape, np.float32)
+            epsilon = rng.choice(self.epsilons, (len(index), 1, 1)).astype(np.float32)
+            yield x, valid[..., None].astype(np.float32), target, start, epsilon, noise
+
+    def run(self, validate: Callable[[], tuple[float, float]] | None, report: Report, resume: bool) -> None:
+        """Train to the last epoch. ``validate() -> (clean, robust accuracy)`` runs on the averaged weights."""
+        t, path = self.recipe.training, self.out / "checkpoint.npz"
+        if resume and path.exists():
+            load_checkpoint(path, self.state, self.phase)
+        total, warmup = self.epochs * self.steps, max(1, int(t.warmup_epochs * self.steps))
+        saved = time.monotonic()
+        while self.state.epoch < self.epochs:
+            began, epoch = time.monotonic(), self.state.epoch
+            rng = np.random.default_rng([t.seed, epoch, 0 if self.phase == "encode_decode" else 1])
+            losses, hits, rate = [], [], 0.0
+            for batch in self._batches(rng):
+                rate = learning_rate(self.state.step, total, warmup, t.learning_rate)
+                self.state.optimizer.learning_rate.assign(rate)
+                # early in a run the average would be mostly the random start: let it catch up
+                decay = min(t.average_decay, (1.0 + self.state.step) / (10.0 + self.state.step)) if t.average_decay else 0.0
+                value, hit = self._compiled(*(self._tensor(b) for b in batch), self._tensor(decay))
+                losses.append(value)
+                hits.append(hit)
+                self.state.step += 1
+                report({"phase": self.phase, "epoch": epoch + 1, "epochs": self.epochs, "step": self.state.step, "steps": total})
+            loss, accuracy = float(np.mean([float(v) for v in losses])), float(np.mean([float(h) for h in hits]))
+            if not math.isfinite(loss):
+                raise TrainingError(f"{self.out}: the loss is not a number in epoch {epoch + 1}; lower training.learning_rate")
+            self.state.epoch += 1
+            last = self.state.epoch == self.epochs
+            clean = robust = float("nan")
+            if validate is not None and (last or self.state.epoch % t.validate_every == 0):
+                with self.averaged_weights():
+                    clean, robust = validate()
+            row = {
+                "phase": self.phase, "epoch": self.state.epoch, "loss": loss, "accuracy": accuracy, "val_clean": clean,
+                "val_robust": robust, "rate": rate, "seconds": time.monotonic() - began,
+            }
+            self._history(row)
+            report({**row, "epochs": self.epochs})
+            if last or time.monotonic() - saved >= t.checkpoint_every_s:
+                save_checkpoint(path, self.state, self.phase)
+                saved = time.monotonic()
+
+    def averaged_weights(self) -> _Swap:
+        return _Swap(self.model, self.state.average)
+
+    def _history(self, row: dict[str, Any]) -> None:
+        """Append the epoch; rows of epochs that a resumed run repeats are dropped first."""
+        path = self.out / "history.csv"
+        kept: list[dict[str, str]] = []
+        if path.exists():
+            with path.open(newline="") as file:
+                kept = [
+                    r for r in csv.DictReader(file)
+                    if not (r["phase"] == row["phase"] and int(r["epoch"]) >= row["epoch"])
+                ]
+        text = {k: (f"{row[k]:.6g}" if isinstance(row[k], float) else str(row[k])) for k in HISTORY}
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, HISTORY)
+            writer.writeheader()
+            writer.writerows([*kept, text])
+
+
+class _Swap:
+    """The averaged weights inside ``with``, the training ones after."""
+
+    def __init__(self, model: Any, average: list[Any]) -> None:
+        self.model, self.average = model, average
+
+    def __enter__(self) -> None:
+        self.kept = [np.asarray(w) for w in self.model.weights]
+        for weight, mean in zip(self.model.weights, self.average, strict=True):
+            weight.assign(np.asarray(mean))
+
+    def __exit__(self, *_: object) -> None:
+        for weight, value in zip(self.model.weights, self.kept, strict=True):
+            weight.assign(value)
