@@ -1,0 +1,52 @@
+"""Consistent overhead byte stuffing (Cheshire and Baker 1999): frames without a 0x00 inside.
+
+One step per block, not per byte; ``bulk`` does many frames at once.
+"""
+
+from __future__ import annotations
+
+from firmware_bridge.errors import CodecError
+
+
+def encode(body: bytes) -> bytes:
+    """``body`` without its zeros; at most one byte longer for every 254 begun. No delimiter is added."""
+    out = bytearray()
+    # split() finds the zeros in C; only runs of 254 and more need cutting.
+    for run in body.split(b"\x00"):
+        start = 0
+        while len(run) - start >= 254:
+            out.append(255)
+            out += run[start : start + 254]
+            start += 254
+        out.append(len(run) - start + 1)
+        out += run[start:]
+    # A last block of exactly 254 bytes implies nothing after it: its empty follow-up is left out.
+    if len(body) >= 254 and out[-1] == 1 and out[-256:-255] == b"\xff" and 0 not in body[-254:]:
+        out.pop()
+    return bytes(out)
+
+
+def decode(encoded: bytes) -> bytes:
+    """Undo :func:`encode`.
+
+    Raises:
+        CodecError: reason "cobs" where a 0x00 lies inside, a block runs past the end, or nothing is there.
+    """
+    size = len(encoded)
+    if not size:
+        raise CodecError("cobs", "empty frame")
+    if 0 in encoded:
+        raise CodecError("cobs", "0x00 inside a frame")
+    out = bytearray()
+    at = 0
+    while True:
+        code = encoded[at]
+        end = at + code
+        if end > size:
+            raise CodecError("cobs", f"block of {code} bytes runs {end - size} past the end")
+        out += encoded[at + 1 : end]
+        if end == size:
+            return bytes(out)
+        if code != 255:
+            out.append(0)
+        at = end
