@@ -11,6 +11,7 @@ VENV := .venv
 DEMO_VENV := .venv-demo
 PY := $(VENV)/bin/python
 APT_PACKAGES := mosquitto mosquitto-clients socat
+SBIN := :/usr/sbin:/sbin
 
 # The first interpreter that runs, is one that we support and can make a virtual environment.
 FIND_PYTHON = for p in $(PYTHON) python3.11 python3.12 python3.13 python3.10 python3; do \
@@ -25,7 +26,7 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps:  ## what apt must bring: a real broker and serial tools, for the tests
-	@missing=(); export PATH="$$PATH:/usr/sbin:/sbin"; \
+	@missing=(); export PATH="$$PATH$(SBIN)"; \
 	command -v mosquitto >/dev/null || missing+=(mosquitto); \
 	command -v mosquitto_sub >/dev/null || missing+=(mosquitto-clients); \
 	command -v socat >/dev/null || missing+=(socat); \
