@@ -14,6 +14,8 @@ Without a rate, one sample a second is assumed and the units are "1".
 from __future__ import annotations
 
 import sys
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,9 +60,12 @@ def load_with_notes(path: str | Path) -> tuple[Dataset, tuple[str, ...]]:
 
 def _load_npz(path: Path) -> tuple[Dataset, tuple[str, ...]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError("a single array, as np.save writes it")
+        with file:
             arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"{path}: not a readable .npz of plain arrays: {error}; fill shorter records with NaN instead of "
             "storing objects"
