@@ -23,6 +23,14 @@ class AttackError(TrainerError):
     """An attack was asked for something impossible, or its gradient is zero everywhere."""
 
 
+class ZeroGradientError(AttackError):
+    """Windows that are classified rightly and whose gradient is exactly zero; ``records`` are their positions."""
+
+    def __init__(self, message: str, records: tuple[int, ...]) -> None:
+        super().__init__(message)
+        self.records = records
+
+
 class ExportError(TrainerError):
     """A run cannot become a bundle: conversion failed or accuracy dropped too far."""
 

@@ -15,7 +15,7 @@ from keras import ops
 
 from trainer import gradients
 from trainer.defenses.base import cross_entropy
-from trainer.errors import AttackError
+from trainer.errors import AttackError, ZeroGradientError
 from trainer.models.wrap import BATCH, AttackModel, batches, padded
 
 LOSSES = ("cross_entropy", "margin")
@@ -105,7 +105,7 @@ def _ascend_batch(model: AttackModel, arrays: list[np.ndarray], phases: list[Asc
             if k == 0 and stuck.any():
                 by_margin[stuck] = 1.0
                 moved, window, margin, zero = step(delta)
-                _refuse_zero(model, np.asarray(zero) & stuck)
+                _refuse_zero(model, np.asarray(zero) & stuck, index)
             if phase.keep == "worst":
                 worst, worst_margin = _worse(worst, worst_margin, window, np.asarray(margin))
             delta = moved
@@ -116,11 +116,13 @@ def _ascend_batch(model: AttackModel, arrays: list[np.ndarray], phases: list[Asc
     return np.asarray(window)
 
 
-def _refuse_zero(model: AttackModel, stuck: np.ndarray) -> None:
+def _refuse_zero(model: AttackModel, stuck: np.ndarray, index: np.ndarray) -> None:
+    stuck = stuck[: len(index)]  # the rest repeats the last window
     if stuck.any():
-        raise AttackError(
+        raise ZeroGradientError(
             f"{model.name}: the gradient of {int(stuck.sum())} of {len(stuck)} windows is exactly zero by cross-entropy "
-            "and by margin; the model hides its gradient: try another surrogate, or attack it without gradients"
+            "and by margin; the model hides its gradient: try another surrogate, or attack it without gradients",
+            tuple(int(i) for i in index[stuck]),
         )
 
 
