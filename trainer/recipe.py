@@ -35,7 +35,9 @@ class DataSection(_Section):
     gain: float = Field(0.0, ge=0)
     sign: float = Field(0.0, ge=0, le=1)
     noise: float = Field(0.0, ge=0, description="standard deviation of added noise, input units")
-    remove_dc: bool = False
+    preprocess: list[dict[str, Any]] = Field(
+        default_factory=list, description="the bundle's preprocessing steps"
+    )
 
 
 class ModelSection(_Section):
@@ -75,7 +77,15 @@ class ExportSection(_Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
     version: str = "1.0.0"
-    hop_samples: int | None = None
+    hop_samples: int | None = Field(
+        None, ge=1, description="samples between windows; the whole window if absent"
+    )
+    resolution: float | None = Field(
+        None, gt=0, description="input units that one fine step of the raw path holds"
+    )
+    false_alarms: float = Field(
+        0.01, gt=0, lt=1, description="share of clean validation windows that may be suspect"
+    )
     max_drop: float = Field(0.02, ge=0, le=1)
 
 

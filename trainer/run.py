@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edge.bundle import preprocess
 from trainer.data.base import Dataset, Windows
 from trainer.defenses.adversarial_training import AdversarialTraining
 from trainer.defenses.encode_decode import Reconstruction
 from trainer.errors import TrainingError
 from trainer.recipe import Recipe, read_recipe
-from trainer.training import Report, Trainer, remove_dc
+from trainer.training import Report, Trainer, prepare
 
 
-def prepare(out: Path, recipe_path: Path, resume: bool) -> None:
+def open_run(out: Path, recipe_path: Path, resume: bool) -> None:
     """Make the run folder, or check that the one that is there belongs to this recipe.
 
     Raises:
@@ -35,7 +38,9 @@ def prepare(out: Path, recipe_path: Path, resume: bool) -> None:
         if not kept.exists():
             shutil.copyfile(recipe_path, kept)
     except OSError as error:
-        raise TrainingError(f"{out}: cannot be written: {error.strerror}; choose a folder you own with --out") from error
+        raise TrainingError(
+            f"{out}: cannot be written: {error.strerror}; choose a folder you own with --out"
+        ) from error
 
 
 def load_parts(recipe: Recipe, data_path: str | Path) -> tuple[Dataset, Dataset]:
@@ -61,7 +66,9 @@ def build_models(recipe: Recipe, data: Dataset, start: Path | None) -> tuple[Any
 
         source = start / "classifier.keras"
         if not source.exists():
-            raise TrainingError(f"{start}: no classifier.keras; give a finished run of the same classifier with --start")
+            raise TrainingError(
+                f"{start}: no classifier.keras; give a finished run of the same classifier with --start"
+            )
         weights = keras.models.load_model(source, compile=False).get_weights()
         if [w.shape for w in weights] != [w.shape for w in classifier.get_weights()]:
             raise TrainingError(f"{source}: another shape of classifier than the recipe's [model]")
@@ -80,7 +87,7 @@ def validator(recipe: Recipe, model: Any, windows: Windows) -> Callable[[], tupl
     from trainer.defenses.base import logits_of
 
     n = min(len(windows), recipe.training.validate_limit)
-    x = remove_dc(windows.x[:n], windows.valid[:n]) if recipe.data.remove_dc else windows.x[:n]
+    x = prepare(windows.x[:n], windows.valid[:n], preprocess.parse_steps(recipe.data.preprocess))
     valid = windows.valid[:n, :, None].astype(np.float32)
     y, classes = windows.y[:n], len(windows.spec.labels)
     target = np.eye(classes, dtype=np.float32)[y]
@@ -133,7 +140,7 @@ def train(
     recipe_path, out = Path(recipe_path), Path(out)
     recipe = read_recipe(recipe_path)
     training, validation = parts or load_parts(recipe, data_path)
-    prepare(out, recipe_path, resume)
+    open_run(out, recipe_path, resume)
     keras.utils.set_random_seed(recipe.training.seed)
     classifier, front = build_models(recipe, training, Path(start) if start else None)
 
@@ -155,7 +162,9 @@ def train(
             with stage.averaged_weights():
                 front.save(out / "encode_decode.keras")
         if recipe.training.pretrain_epochs:
-            front.set_weights(keras.models.load_model(out / "encode_decode.keras", compile=False).get_weights())
+            front.set_weights(
+                keras.models.load_model(out / "encode_decode.keras", compile=False).get_weights()
+            )
     stage = Trainer(recipe, model, defense, training, out, "joint" if front is not None else "classifier")
     stage.run(validator(recipe, model, validation.windows()), report, resume)
     with stage.averaged_weights():
@@ -163,15 +172,13 @@ def train(
         classifier.save(out / "classifier.keras")
         if front is not None:
             front.save(out / "encode_decode.keras")
-    spec = training.spec
-    (out / "run.json").write_text(
-        json.dumps(
-            {
-                "labels": spec.labels, "units": spec.units, "rate_hz": spec.rate_hz, "channels": spec.channels,
-                "window_samples": spec.window_samples, "data": spec.name,
-                "train_records": len(training), "validation_records": len(validation),
-            },
-            indent=2,
-        )
-    )
+    facts = {
+        "spec": asdict(training.spec),
+        "train_records": len(training),
+        "validation_records": len(validation),
+        "data_path": str(Path(data_path).resolve()),
+        "start": str(start) if start else None,
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    (out / "run.json").write_text(json.dumps(facts, indent=1) + "\n")
     return out

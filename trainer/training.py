@@ -13,19 +13,20 @@ from __future__ import annotations
 import csv
 import math
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edge.bundle import preprocess
+from edge.bundle.preprocess import Step
 from trainer.data.augment import Augment, class_sampler, draw
 from trainer.data.base import Dataset
 from trainer.errors import TrainingError
-from trainer.recipe import Recipe, read_recipe
+from trainer.recipe import Recipe
 
 HISTORY = ("phase", "epoch", "loss", "accuracy", "val_clean", "val_robust", "rate", "seconds")
 Report = Callable[[dict[str, Any]], None]
@@ -70,37 +71,51 @@ def load_checkpoint(path: Path, state: _State, phase: str) -> bool:
             return False
         variables = state.variables()
         if len(saved.files) != len(variables) + 3:
-            raise TrainingError(f"{path}: made by another model; give another --out, or the recipe it came from")
+            raise TrainingError(
+                f"{path}: made by another model; give another --out, or the recipe it came from"
+            )
         for i, variable in enumerate(variables):
             value = saved[f"v{i}"]
             if tuple(variable.shape) != value.shape:
-                raise TrainingError(f"{path}: made by another model; give another --out, or the recipe it came from")
+                raise TrainingError(
+                    f"{path}: made by another model; give another --out, or the recipe it came from"
+                )
             variable.assign(value)
         state.epoch, state.step = int(saved["epoch"]), int(saved["step"])
     return True
 
 
-def remove_dc(x: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """The bundle's step of the same name, over a batch: (n, time, channel), valid (n, time)."""
-    mask = valid[..., None].astype(np.float32)
-    mean = (x * mask).sum(1, keepdims=True) / np.maximum(mask.sum(1, keepdims=True), 1.0)
-    return np.asarray((x - mean) * mask, np.float32)
+def prepare(x: np.ndarray, valid: np.ndarray, steps: Sequence[Step]) -> np.ndarray:
+    """The bundle's own preprocessing over a batch: x (n, time, channel) raw units, valid (n, time)."""
+    return np.stack([preprocess.apply(steps, window, mask) for window, mask in zip(x, valid, strict=True)])
 
 
 class Trainer:
     """One phase of a run: a model, a defence and data, looped epoch by epoch."""
 
-    def __init__(self, recipe: Recipe, model: Any, defense: Any, data: Dataset, out: Path, phase: str) -> None:
+    def __init__(
+        self, recipe: Recipe, model: Any, defense: Any, data: Dataset, out: Path, phase: str
+    ) -> None:
         import keras
 
         from trainer import gradients
 
-        self.recipe, self.model, self.defense, self.data, self.out, self.phase = recipe, model, defense, data, out, phase
+        self.recipe, self.model, self.defense, self.data, self.out, self.phase = (
+            recipe,
+            model,
+            defense,
+            data,
+            out,
+            phase,
+        )
         t = recipe.training
         self.epochs = t.pretrain_epochs if phase == "encode_decode" else t.epochs
         d = recipe.data
+        self.preprocess = preprocess.parse_steps(d.preprocess)
         self.augment = Augment(d.place, d.crop, d.crop_min, d.gain, d.sign, d.noise)
-        self.weights = {data.spec.labels.index(k): w for k, w in d.class_weights.items() if k in data.spec.labels}
+        self.weights = {
+            data.spec.labels.index(k): w for k, w in d.class_weights.items() if k in data.spec.labels
+        }
         per_record = np.array([self.weights.get(int(label), 1.0) for label in data.y])
         self.batch = min(t.batch, max(2, len(data)))
         self.steps = max(1, int(per_record.sum()) // self.batch)
@@ -124,7 +139,11 @@ class Trainer:
 
         def loss() -> tuple[Any, Any]:
             value, logits = self.defense.loss(self.model, batch)
-            hit = ops.equal(ops.argmax(logits, -1), ops.argmax(target, -1)) if logits is not None else ops.zeros((1,))
+            hit = (
+                ops.equal(ops.argmax(logits, -1), ops.argmax(target, -1))
+                if logits is not None
+                else ops.zeros((1,))
+            )
             return value, (value, ops.mean(ops.cast(hit, "float32")))
 
         aux = gradients.train_step(self.model, self.state.optimizer, loss)
@@ -137,8 +156,7 @@ class Trainer:
         for k in range(self.steps):
             index = order[k * self.batch : (k + 1) * self.batch]
             x, valid = draw(self.data, index, self.augment, rng)
-            if self.recipe.data.remove_dc:
-                x = remove_dc(x, valid)
+            x = prepare(x, valid, self.preprocess)
             target = np.full((len(index), classes), smoothing / classes, np.float32)
             target[np.arange(len(index)), self.data.y[index]] += 1.0 - smoothing
             start = rng.uniform(-1, 1, x.shape).astype(np.float32)
@@ -161,15 +179,32 @@ class Trainer:
                 rate = learning_rate(self.state.step, total, warmup, t.learning_rate)
                 self.state.optimizer.learning_rate.assign(rate)
                 # early in a run the average would be mostly the random start: let it catch up
-                decay = min(t.average_decay, (1.0 + self.state.step) / (10.0 + self.state.step)) if t.average_decay else 0.0
+                decay = (
+                    min(t.average_decay, (1.0 + self.state.step) / (10.0 + self.state.step))
+                    if t.average_decay
+                    else 0.0
+                )
                 value, hit = self._compiled(*(self._tensor(b) for b in batch), self._tensor(decay))
                 losses.append(value)
                 hits.append(hit)
                 self.state.step += 1
-                report({"phase": self.phase, "epoch": epoch + 1, "epochs": self.epochs, "step": self.state.step, "steps": total})
-            loss, accuracy = float(np.mean([float(v) for v in losses])), float(np.mean([float(h) for h in hits]))
+                report(
+                    {
+                        "phase": self.phase,
+                        "epoch": epoch + 1,
+                        "epochs": self.epochs,
+                        "step": self.state.step,
+                        "steps": total,
+                    }
+                )
+            loss, accuracy = (
+                float(np.mean([float(v) for v in losses])),
+                float(np.mean([float(h) for h in hits])),
+            )
             if not math.isfinite(loss):
-                raise TrainingError(f"{self.out}: the loss is not a number in epoch {epoch + 1}; lower training.learning_rate")
+                raise TrainingError(
+                    f"{self.out}: the loss is not a number in epoch {epoch + 1}; lower training.learning_rate"
+                )
             self.state.epoch += 1
             last = self.state.epoch == self.epochs
             clean = robust = float("nan")
@@ -177,8 +212,14 @@ class Trainer:
                 with self.averaged_weights():
                     clean, robust = validate()
             row = {
-                "phase": self.phase, "epoch": self.state.epoch, "loss": loss, "accuracy": accuracy, "val_clean": clean,
-                "val_robust": robust, "rate": rate, "seconds": time.monotonic() - began,
+                "phase": self.phase,
+                "epoch": self.state.epoch,
+                "loss": loss,
+                "accuracy": accuracy,
+                "val_clean": clean,
+                "val_robust": robust,
+                "rate": rate,
+                "seconds": time.monotonic() - began,
             }
             self._history(row)
             report({**row, "epochs": self.epochs})
@@ -196,7 +237,8 @@ class Trainer:
         if path.exists():
             with path.open(newline="") as file:
                 kept = [
-                    r for r in csv.DictReader(file)
+                    r
+                    for r in csv.DictReader(file)
                     if not (r["phase"] == row["phase"] and int(r["epoch"]) >= row["epoch"])
                 ]
         text = {k: (f"{row[k]:.6g}" if isinstance(row[k], float) else str(row[k])) for k in HISTORY}

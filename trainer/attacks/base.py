@@ -52,19 +52,29 @@ class Attack(ABC):
         """
         x = np.ascontiguousarray(x, np.float32)
         if x.ndim != 3 or len(y) != len(x):
-            raise AttackError(f"windows must be (n, time, channel) with n labels; got {x.shape} and {len(y)} labels")
+            raise AttackError(
+                f"windows must be (n, time, channel) with n labels; got {x.shape} and {len(y)} labels"
+            )
         mask = check_mask(np.ones(x.shape[:2], bool) if valid is None else valid, x)
         epsilon = budget(self.epsilon, x.shape)
         if not len(x):
             return x.copy()
-        x_adv = self.perturb(model, x, np.asarray(y, np.int64), mask, epsilon, rng or np.random.default_rng(0))
+        x_adv = self.perturb(
+            model, x, np.asarray(y, np.int64), mask, epsilon, rng or np.random.default_rng(0)
+        )
         if x_adv.shape != x.shape or not np.all(np.isfinite(x_adv)):
             raise AttackError(f"{self.name}: the attack gave windows that are not finite or of another shape")
         return project_linf(x_adv, x, epsilon, mask)
 
     @abstractmethod
     def perturb(
-        self, model: AttackModel, x: np.ndarray, y: np.ndarray, mask: np.ndarray, epsilon: np.ndarray, rng: np.random.Generator
+        self,
+        model: AttackModel,
+        x: np.ndarray,
+        y: np.ndarray,
+        mask: np.ndarray,
+        epsilon: np.ndarray,
+        rng: np.random.Generator,
     ) -> np.ndarray:
         """Attacked windows; ``mask`` (n, time, 1) floats, ``epsilon`` broadcasts to ``x``."""
 

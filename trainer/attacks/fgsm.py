@@ -31,7 +31,13 @@ class FGSM(Attack):
         self.label = label
 
     def perturb(
-        self, model: AttackModel, x: np.ndarray, y: np.ndarray, mask: np.ndarray, epsilon: np.ndarray, rng: np.random.Generator
+        self,
+        model: AttackModel,
+        x: np.ndarray,
+        y: np.ndarray,
+        mask: np.ndarray,
+        epsilon: np.ndarray,
+        rng: np.random.Generator,
     ) -> np.ndarray:
         if self.label == "predicted":
             y = model.predict(x, mask[..., 0] > 0).argmax(-1)

@@ -87,7 +87,9 @@ def ascend(
     return out
 
 
-def _ascend_batch(model: AttackModel, arrays: list[np.ndarray], phases: list[Ascent], index: np.ndarray) -> np.ndarray:
+def _ascend_batch(
+    model: AttackModel, arrays: list[np.ndarray], phases: list[Ascent], index: np.ndarray
+) -> np.ndarray:
     x, mask, target, epsilon, delta = (gradients.tensor(a) for a in arrays)
     window = x
     for phase in phases:
@@ -95,7 +97,9 @@ def _ascend_batch(model: AttackModel, arrays: list[np.ndarray], phases: list[Asc
         by_margin = np.full(len(arrays[0]), phase.loss == "margin", np.float32)
         advance = _compiled_step(model, phase.taps)
 
-        def step(delta: Any, by_margin: np.ndarray = by_margin, advance: Any = advance, size: Any = step_size) -> Any:
+        def step(
+            delta: Any, by_margin: np.ndarray = by_margin, advance: Any = advance, size: Any = step_size
+        ) -> Any:
             return advance(x, mask, target, epsilon, delta, size, gradients.tensor(by_margin))
 
         worst, worst_margin = x, np.full(len(arrays[0]), -np.inf, np.float32)
@@ -140,7 +144,9 @@ def _rows(step_size: np.ndarray, index: np.ndarray, size: int) -> np.ndarray:
 
 
 def _compiled_step(model: AttackModel, taps: np.ndarray | None) -> Any:
-    def step(x: Any, mask: Any, target: Any, epsilon: Any, delta: Any, size: Any, by_margin: Any) -> tuple[Any, ...]:
+    def step(
+        x: Any, mask: Any, target: Any, epsilon: Any, delta: Any, size: Any, by_margin: Any
+    ) -> tuple[Any, ...]:
         kept: dict[str, Any] = {}
 
         def loss(d: Any) -> Any:

@@ -18,6 +18,12 @@ class Noise(Attack):
     name = "noise"
 
     def perturb(
-        self, model: AttackModel, x: np.ndarray, y: np.ndarray, mask: np.ndarray, epsilon: np.ndarray, rng: np.random.Generator
+        self,
+        model: AttackModel,
+        x: np.ndarray,
+        y: np.ndarray,
+        mask: np.ndarray,
+        epsilon: np.ndarray,
+        rng: np.random.Generator,
     ) -> np.ndarray:
         return np.asarray(x + rng.choice(np.float32([-1, 1]), x.shape) * epsilon * mask, np.float32)

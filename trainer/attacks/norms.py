@@ -41,5 +41,7 @@ def check_mask(valid: np.ndarray, x: np.ndarray) -> np.ndarray:
         AttackError: another shape.
     """
     if valid.shape != x.shape[:2]:
-        raise AttackError(f"mask of shape {valid.shape} does not fit windows of shape {x.shape}; it must be {x.shape[:2]}")
+        raise AttackError(
+            f"mask of shape {valid.shape} does not fit windows of shape {x.shape}; it must be {x.shape[:2]}"
+        )
     return valid[..., None].astype(np.float32)

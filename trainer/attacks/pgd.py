@@ -46,12 +46,22 @@ class PGD(Attack):
         self.loss, self.keep = loss, keep
 
     def perturb(
-        self, model: AttackModel, x: np.ndarray, y: np.ndarray, mask: np.ndarray, epsilon: np.ndarray, rng: np.random.Generator
+        self,
+        model: AttackModel,
+        x: np.ndarray,
+        y: np.ndarray,
+        mask: np.ndarray,
+        epsilon: np.ndarray,
+        rng: np.random.Generator,
     ) -> np.ndarray:
         phase = Ascent(self.steps, self.step_share * epsilon, self.loss, keep=self.keep)
         worst, worst_margin = x, np.full(len(x), -np.inf)
         for restart in range(self.restarts):
-            start = np.zeros_like(x) if restart == 0 else rng.uniform(-1, 1, x.shape).astype(np.float32) * epsilon * mask
+            start = (
+                np.zeros_like(x)
+                if restart == 0
+                else rng.uniform(-1, 1, x.shape).astype(np.float32) * epsilon * mask
+            )
             candidate = ascend(model, x, y, mask, epsilon, start, [phase])
             if self.restarts == 1:
                 return candidate

@@ -23,7 +23,9 @@ def make(name: str, *, epsilon: float | np.ndarray, **settings: Any) -> Attack:
         AttackError: unknown name, a setting it does not have, or a value it cannot take.
     """
     if name not in ATTACKS:
-        raise AttackError(f"unknown attack {name!r}; known are {', '.join(sorted(ATTACKS))} (and 'clean' for none)")
+        raise AttackError(
+            f"unknown attack {name!r}; known are {', '.join(sorted(ATTACKS))} (and 'clean' for none)"
+        )
     try:
         return ATTACKS[name](epsilon=epsilon, **settings)
     except (TypeError, ValueError) as error:

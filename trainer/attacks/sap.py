@@ -63,7 +63,13 @@ class SAP(Attack):
         self.steps = steps + smooth_steps
 
     def perturb(
-        self, model: AttackModel, x: np.ndarray, y: np.ndarray, mask: np.ndarray, epsilon: np.ndarray, rng: np.random.Generator
+        self,
+        model: AttackModel,
+        x: np.ndarray,
+        y: np.ndarray,
+        mask: np.ndarray,
+        epsilon: np.ndarray,
+        rng: np.random.Generator,
     ) -> np.ndarray:
         size = self.step_share * epsilon
         phases = [Ascent(self.pgd_steps, size)]

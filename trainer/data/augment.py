@@ -25,7 +25,9 @@ class Augment:
     noise: float = 0.0
 
 
-def draw(data: Dataset, index: np.ndarray, augment: Augment, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def draw(
+    data: Dataset, index: np.ndarray, augment: Augment, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """One random window for each record in ``index``: x (n, time, channel) float32 and valid (n, time) bool.
 
     A crop never goes below ``crop_min`` of the record, and never touches the label.

@@ -38,7 +38,9 @@ def load(path: str | Path) -> Dataset:
         y = np.empty(len(names), np.int64)
         for i, name in enumerate(names):
             if name not in labels:
-                raise DataError(f"{path}: record {name} has no line in its REFERENCE file; add it or remove the record")
+                raise DataError(
+                    f"{path}: record {name} has no line in its REFERENCE file; add it or remove the record"
+                )
             if labels[name] not in REFERENCE:
                 raise DataError(
                     f"{path}: record {name} has the label {labels[name]!r}; known are {', '.join(REFERENCE)}"

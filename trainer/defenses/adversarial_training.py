@@ -58,7 +58,9 @@ class AdversarialTraining:
             _, gradient = input_gradient(
                 lambda d: cross_entropy(target, logits_of(model(x + d, training=False))), delta
             )
-            delta = ops.clip(delta + self.step_share * epsilon * ops.sign(gradient), -epsilon, epsilon) * valid
+            delta = (
+                ops.clip(delta + self.step_share * epsilon * ops.sign(gradient), -epsilon, epsilon) * valid
+            )
         return x + ops.stop_gradient(delta)
 
     def loss(self, model: keras.Model, batch: Batch) -> tuple[Any, Any]:

@@ -20,4 +20,6 @@ class Reconstruction:
 
     def loss(self, model: keras.Model, batch: Batch) -> tuple[Any, Any]:
         x = batch.x + self.noise * batch.noise * batch.valid if self.noise else batch.x
-        return reconstruction_error(batch.x, model(x, training=True), batch.valid, self.unit, self.power), None
+        return reconstruction_error(
+            batch.x, model(x, training=True), batch.valid, self.unit, self.power
+        ), None

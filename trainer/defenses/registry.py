@@ -11,7 +11,10 @@ from trainer.errors import RecipeError
 
 def make(name: str, **arguments: Any) -> Defense:
     """The defence called ``name``; ``none`` is training on clean windows."""
-    makers = {"none": lambda **kw: AdversarialTraining(**{**kw, "steps": 0}), "adversarial_training": AdversarialTraining}
+    makers = {
+        "none": lambda **kw: AdversarialTraining(**{**kw, "steps": 0}),
+        "adversarial_training": AdversarialTraining,
+    }
     if name not in makers:
         raise RecipeError(f"unknown defence {name!r}; known are {', '.join(makers)}")
     try:

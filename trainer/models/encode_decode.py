@@ -41,7 +41,9 @@ def build(
         thermometer = Thermometer(even_thresholds(levels, low, high), name="thermometer")
         unit = (high - low) / 2
     else:
-        thermometer = Thermometer(sinh_thresholds(levels, scale, reach), asinh_scale=scale, name="thermometer")
+        thermometer = Thermometer(
+            sinh_thresholds(levels, scale, reach), asinh_scale=scale, name="thermometer"
+        )
         unit = scale
     inputs = keras.Input((spec.window_samples, 1), name="window")
     x: Any = thermometer(inputs)

@@ -41,7 +41,9 @@ def preprocess(x: Any, valid: Any, steps: Sequence[Mapping[str, Any]]) -> Any:
         elif operation == "clip":
             x = ops.clip(x, step["low"], step["high"])
         else:
-            raise AttackError(f"preprocessing step {operation!r} has no differentiable twin; add it to trainer.models.wrap")
+            raise AttackError(
+                f"preprocessing step {operation!r} has no differentiable twin; add it to trainer.models.wrap"
+            )
     return x * valid
 
 
@@ -65,7 +67,9 @@ class AttackModel:
         name: for messages.
     """
 
-    def __init__(self, model: keras.Model, steps: Sequence[Mapping[str, Any]] = (), *, name: str = "model") -> None:
+    def __init__(
+        self, model: keras.Model, steps: Sequence[Mapping[str, Any]] = (), *, name: str = "model"
+    ) -> None:
         self.model, self.steps, self.name = model, list(steps), name
         self._thermometers = thermometers(model)
         self._compiled: dict[Any, Any] = {}
@@ -106,7 +110,11 @@ class AttackModel:
         step = self.compiled("predict", self.logits)
         out = []
         for part in batches(len(x), BATCH):
-            out.append(np.asarray(step(*(gradients.tensor(a) for a in padded(part, BATCH, x, valid[..., None]))))[: len(part)])
+            out.append(
+                np.asarray(step(*(gradients.tensor(a) for a in padded(part, BATCH, x, valid[..., None]))))[
+                    : len(part)
+                ]
+            )
         return np.concatenate(out) if out else np.zeros((0, self.model.output_shape[0][-1]), np.float32)
 
 

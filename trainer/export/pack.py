@@ -1,0 +1,283 @@
+"""A finished run -> one bundle: convert, compare, choose thresholds, write the card, sign."""
+
+from __future__ import annotations
+
+import json
+import platform
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.bundle import (
+    Bundle,
+    Decision,
+    InputSpec,
+    Manifest,
+    OutputSpec,
+    Thermometer,
+    preprocess,
+    write_bundle,
+)
+from edge.pipeline.classify import Classifier
+from edge.pipeline.golden import check_vectors
+from trainer.data.base import Dataset, DataSpec, Windows
+from trainer.errors import ExportError
+from trainer.evaluate.intervals import wilson
+from trainer.export import golden, graph, quantize
+from trainer.export.parity import Parity, compare
+from trainer.models.wrap import AttackModel, thermometers
+from trainer.recipe import Recipe, read_recipe
+
+REPRESENTATIVE = 256
+INTENDED_USE = "Research and screening support, not diagnosis."
+CREDITS = {
+    "cinc2017": "PhysioNet/CinC Challenge 2017 training records, PhysioNet, ODC-By 1.0",
+    "ucr": "UCR Time Series Classification Archive (Dau and others, 2018)",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run folder: its recipe, facts and float models."""
+
+    folder: Path
+    recipe: Recipe
+    facts: Mapping[str, Any]
+    spec: DataSpec
+    classifier: Any
+    front: Any | None
+    twin: Any
+
+
+def read_run(folder: str | Path) -> Run:
+    """Load a run folder.
+
+    Raises:
+        ExportError: not a finished run; names the missing file.
+    """
+    import keras
+
+    folder = Path(folder)
+    for name in ("recipe.toml", "run.json", "twin.keras", "classifier.keras"):
+        if not (folder / name).exists():
+            raise ExportError(f"{folder}: no {name}; give the folder of a finished `trainer train`")
+    recipe = read_recipe(folder / "recipe.toml")
+    facts = json.loads((folder / "run.json").read_text())
+    spec = DataSpec(**{k: tuple(v) if isinstance(v, list) else v for k, v in facts["spec"].items()})
+    front = (
+        keras.models.load_model(folder / "encode_decode.keras", compile=False)
+        if recipe.model.encode_decode is not None
+        else None
+    )
+    return Run(
+        folder,
+        recipe,
+        facts,
+        spec,
+        keras.models.load_model(folder / "classifier.keras", compile=False),
+        front,
+        keras.models.load_model(folder / "twin.keras", compile=False),
+    )
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What ``trainer export`` reports: the bundle, the comparison and the file's size."""
+
+    path: Path
+    bundle: Bundle
+    parity: Parity
+    model_bytes: int
+
+
+def export_run(
+    folder: str | Path,
+    out: str | Path,
+    *,
+    mode: str = "int8",
+    signing_key: bytes | None = None,
+    data_path: str | Path | None = None,
+    parts: tuple[Dataset, Dataset] | None = None,
+    evaluation: Mapping[str, Any] | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> Exported:
+    """Convert the run's models, compare them with the float twin on validation windows, and write the bundle.
+
+    Args:
+        mode: int8, float16, dynamic or none.
+        data_path: the training data; where it was at training time if None.
+        evaluation: a ``trainer evaluate`` JSON whose rows go on the card.
+
+    Raises:
+        ExportError: the run, the data or the conversion fails, or accuracy drops by more than the recipe allows.
+    """
+    from trainer.run import load_parts
+
+    run = read_run(folder)
+    spec, recipe = run.spec, run.recipe
+    training, validation = parts or load_parts(recipe, data_path or run.facts["data_path"])
+    steps = preprocess.parse_steps(recipe.data.preprocess)
+    report("converting")
+    float_graph = graph.build(run.classifier, run.front, resolution(recipe, spec))
+    model = quantize.convert(float_graph, mode, _representative(training, steps, recipe.training.seed))
+    golden_x, golden_valid = golden.windows(spec)
+    indices = quantize.find_outputs(
+        model, np.stack([preprocess.apply(steps, w, v) for w, v in zip(golden_x, golden_valid, strict=True)])
+    )
+    shapes = {name: tuple(int(side) for side in tensor.shape) for name, tensor in float_graph.output.items()}
+
+    def manifest(decision: Decision) -> Manifest:
+        return Manifest(
+            name=recipe.export.name,
+            version=recipe.export.version,
+            created=run.facts["finished"],
+            labels=spec.labels,
+            input=InputSpec(
+                spec.channels,
+                spec.units,
+                spec.rate_hz,
+                spec.window_samples,
+                recipe.export.hop_samples or spec.window_samples,
+            ),
+            outputs={name: OutputSpec(indices[name], shapes[name]) for name in indices},
+            preprocess=steps,
+            thermometer=_thermometer(run),
+            decision=decision,
+            quantization=mode,
+        )
+
+    with tempfile.TemporaryDirectory() as scratch:
+        draft = write_bundle(
+            Path(scratch) / "draft.bundle",
+            manifest(Decision()),
+            model,
+            _head(run),
+            _placeholder(golden_x, golden_valid, shapes),
+            {},
+        )
+    vectors = _vectors(draft, golden_x, golden_valid, quantize.logit_step(model, len(spec.labels)))
+    report("comparing float and quantized on validation windows")
+    windows = validation.windows()
+    parity = compare(AttackModel(run.twin, recipe.data.preprocess, name=recipe.export.name), draft, windows)
+    if parity.drop > recipe.export.max_drop:
+        raise ExportError(
+            f"{recipe.export.name}: accuracy falls from {parity.float_correct / parity.n:.3f} to {parity.file_correct / parity.n:.3f} "
+            f"by {mode} conversion, more than export.max_drop = {recipe.export.max_drop}; try another --quantize or train longer"
+        )
+    decision = thresholds(parity, recipe.export.false_alarms)
+    card = build_card(run, mode, parity, windows, len(model), evaluation)
+    try:
+        bundle = write_bundle(Path(out), manifest(decision), model, _head(run), vectors, card, signing_key)
+        check_vectors(bundle, Classifier(bundle))
+    except OSError as error:
+        raise ExportError(f"{out}: cannot be written: {error.strerror}; choose another --out") from error
+    return Exported(Path(out), bundle, parity, len(model))
+
+
+def resolution(recipe: Recipe, spec: DataSpec) -> float:
+    """Input units that one fine step of the raw path holds: 1 uV, or 0.005 of a standard deviation."""
+    return recipe.export.resolution or (1.0 if spec.units == "uV" else 0.005)
+
+
+def thresholds(parity: Parity, false_alarms: float) -> Decision:
+    """Suspect thresholds that together call at most about ``false_alarms`` of clean validation windows suspect."""
+
+    def upper(values: np.ndarray) -> float | None:
+        return float(np.quantile(values, 1.0 - false_alarms / 2, method="higher")) if len(values) else None
+
+    return Decision(
+        suspect_residual=upper(parity.residuals), suspect_disagreement=upper(parity.disagreements)
+    )
+
+
+def _representative(training: Dataset, steps: Any, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    chosen = rng.permutation(len(training))[:REPRESENTATIVE]
+    windows = training.take(np.sort(chosen)).windows()
+    return np.stack([preprocess.apply(steps, x, v) for x, v in zip(windows.x, windows.valid, strict=True)])
+
+
+def _thermometer(run: Run) -> Thermometer | None:
+    layers = thermometers(run.front) if run.front is not None else []
+    return Thermometer(tuple(float(t) for t in layers[0].thresholds)) if layers else None
+
+
+def _head(run: Run) -> dict[str, np.ndarray]:
+    """Weights of the last dense layer, for class activation maps (paper 1, eq. 5)."""
+    kernel, bias = run.classifier.get_layer("logits").get_weights()
+    return {"kernel": kernel.astype(np.float32), "bias": bias.astype(np.float32)}
+
+
+def _placeholder(
+    x: np.ndarray, valid: np.ndarray, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, np.ndarray]:
+    return {
+        "windows": x,
+        "valid": valid,
+        **{k: np.zeros((len(x), *s[1:]), np.float32) for k, s in shapes.items()},
+    }
+
+
+def _vectors(draft: Bundle, x: np.ndarray, valid: np.ndarray, logit_step: float) -> dict[str, np.ndarray]:
+    """Golden outputs and the int8 step of each. A probability moves by at most half a step of the logits."""
+    outputs = golden.answers(Classifier(draft).run, draft.manifest.preprocess, x, valid)
+    if draft.manifest.quantization != "int8":
+        steps = dict.fromkeys(outputs, 0.0)
+    else:
+        steps = {
+            name: 0.5 * logit_step if name.startswith("probabilities") else golden.value_step(value)
+            for name, value in outputs.items()
+        }
+    return {"windows": x, "valid": valid, **outputs, **{f"step_{k}": np.float32(v) for k, v in steps.items()}}
+
+
+def build_card(
+    run: Run,
+    mode: str,
+    parity: Parity,
+    windows: Windows,
+    model_bytes: int,
+    evaluation: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The robustness card: what it was made of, how well it does, and what it is for."""
+    recipe, facts = run.recipe, run.facts
+
+    def accuracy(correct: int) -> dict[str, float | int]:
+        low, high = wilson(correct, parity.n)
+        return {"n": parity.n, "accuracy": correct / parity.n, "accuracy_low": low, "accuracy_high": high}
+
+    return {
+        "name": recipe.export.name,
+        "intended_use": INTENDED_USE,
+        "data": {
+            "name": run.spec.name,
+            "credit": CREDITS.get(recipe.data.kind, "own data"),
+            "units": run.spec.units,
+            "split": "sha256 of the record's name modulo 10: 0 test, 1 validation, the rest training"
+            if recipe.data.kind != "ucr"
+            else "the archive's TRAIN and TEST; validation is a part of TRAIN",
+            "train_records": facts["train_records"],
+            "validation_records": facts["validation_records"],
+            "validation_balance": {
+                label: int((windows.y == i).sum()) for i, label in enumerate(windows.spec.labels)
+            },
+        },
+        "training": recipe.model_dump(mode="json"),
+        "model": {
+            "parameters": int(run.twin.count_params()),
+            "file_bytes": model_bytes,
+            "quantization": mode,
+            "exported_on": f"{platform.system()} {platform.machine()}",
+        },
+        "validation": {
+            "float": accuracy(parity.float_correct),
+            "file": accuracy(parity.file_correct),
+            "agreement": parity.agreement,
+        },
+        "evaluation": dict(evaluation) if evaluation else None,
+        "limits": "Robustness is measured against the attacks and budgets listed here; it says nothing of others.",
+    }
