@@ -1,0 +1,56 @@
+"""Integers to physical values, in one place: wire and file give the same float32 to the bit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from firmware_bridge.messages import MAX_CHANNEL_NAME, MAX_UNIT, Channel
+from firmware_bridge.payloads import decimal
+
+Float32Array = npt.NDArray[np.float32]
+
+# Factor to microvolts: voltages of files all end up in one unit.
+_TO_MICROVOLT = {"v": 1e6, "mv": 1e3, "uv": 1.0, "µv": 1.0, "μv": 1.0, "nv": 1e-3}
+
+
+def to_physical(values: npt.NDArray[Any], channels: Sequence[Channel]) -> Float32Array:
+    """``values * scale + offset`` for each channel.
+
+    Args:
+        values: integers, shape (n, channel).
+
+    Returns:
+        float32, shape (n, channel), in the channels' units; computed in float64.
+    """
+    out = np.empty(values.shape, dtype=np.float32)
+    for column, channel in enumerate(channels):
+        out[:, column] = values[:, column] * np.float64(channel.scale) + channel.offset
+    return out
+
+
+def wire_exact(value: float) -> float:
+    """``value`` as HELLO carries it, with nine significant digits, so that a file and its replay agree."""
+    mantissa, exponent = decimal(value)
+    return float(f"{mantissa}e{exponent}")
+
+
+def microvolts(unit: str) -> tuple[str, float]:
+    """Unit to use for ``unit`` and the factor into it: volts of any size become uV, others stay."""
+    factor = _TO_MICROVOLT.get(unit.strip().lower())
+    return (unit.strip(), 1.0) if factor is None else ("uV", factor)
+
+
+def clean_name(name: str, index: int) -> str:
+    """A channel name as the wire and JSON keys take it: "ECG II" -> "ECG_II"; "ch<index>" where none is left."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", name.strip())[:MAX_CHANNEL_NAME].strip("_") or f"ch{index}"
+
+
+def clean_unit(unit: str) -> str:
+    """A unit as HELLO takes it: at most 8 printable ASCII characters, "1" where none is left."""
+    ascii_only = unit.strip().replace("°", "deg").replace("µ", "u").replace("μ", "u")
+    return re.sub(r"[^ -~]", "", ascii_only)[:MAX_UNIT].strip() or "1"
