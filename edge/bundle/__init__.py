@@ -5,6 +5,24 @@ Reading needs numpy, the standard library and, for signed bundles, cryptography;
 
 from __future__ import annotations
 
-from .manifest import Decision, InputSpec, Manifest, MemberEntry, OutputSpec, Thermometer
+from edge.zoo import resolve_bundle
 
-__all__ = ["Decision", "InputSpec", "Manifest", "MemberEntry", "OutputSpec", "Thermometer"]
+from .manifest import Decision, InputSpec, Manifest, MemberEntry, OutputSpec, Thermometer
+from .store import MAX_BUNDLE_BYTES, Bundle, parse_bundle, read_bundle, write_bundle
+from .vectors import Vectors
+
+__all__ = [
+    "MAX_BUNDLE_BYTES",
+    "Bundle",
+    "Decision",
+    "InputSpec",
+    "Manifest",
+    "MemberEntry",
+    "OutputSpec",
+    "Thermometer",
+    "Vectors",
+    "parse_bundle",
+    "read_bundle",
+    "resolve_bundle",
+    "write_bundle",
+]

@@ -75,7 +75,7 @@ class Znorm:
 
     def run(self, values: FloatArray, valid: BoolArray) -> FloatArray:
         mean, deviation = _moments(values, valid, deviation=True)
-        safe = np.where(deviation > 0, deviation, np.float32(1.0))
+        safe: FloatArray = np.where(deviation > 0, deviation, 1.0).astype(np.float32)
         normal: FloatArray = (values - mean) / safe
         return normal
 

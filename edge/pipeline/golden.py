@@ -1,0 +1,55 @@
+"""The checks of a bundle that need its model: shapes by the interpreter, golden vectors by its answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from edge.bundle import Bundle, preprocess, read_bundle
+from edge.errors import BundleError
+
+from .classify import Classifier
+
+__all__ = ["check_vectors", "load_verified"]
+
+# Runtimes sum in different orders; a float output may differ by this share of its largest value (at least 1).
+FLOAT_TOLERANCE = 1e-4
+# Room for float32 rounding of a difference of exactly one step.
+_STEP_SLACK = 1.001
+
+
+def check_vectors(bundle: Bundle, classifier: Classifier) -> None:
+    """Run the golden windows; raise BundleError where an output is off by more than one int8 step."""
+    vectors = bundle.vectors
+    for at in range(vectors.windows.shape[0]):
+        x = preprocess.apply(bundle.manifest.preprocess, vectors.windows[at], vectors.valid[at])
+        got = classifier.run(x[None])
+        for name, expected in vectors.outputs.items():
+            want = expected[at]
+            step = max(vectors.steps[name], classifier.steps[name])
+            tolerance = max(
+                step * _STEP_SLACK, FLOAT_TOLERANCE * max(1.0, float(np.abs(want).max(initial=0.0)))
+            )
+            error = float(np.abs(got[name][0] - want).max(initial=0.0))
+            if not error <= tolerance:  # NaN is an error too
+                raise BundleError(
+                    f"vectors.npz: golden window {at} gives {name!r} off by {error:.6g}, one int8 step is "
+                    f"{tolerance:.6g}; the model computes something else here, do not use it on this machine",
+                    member="vectors.npz",
+                )
+
+
+def load_verified(
+    path: str | Path, trusted_key: bytes | None = None, threads: int = 1
+) -> tuple[Bundle, Classifier]:
+    """Read a bundle file and pass every check there is; a classifier comes with it. Raises BundleError."""
+    made: list[Classifier] = []
+
+    def check(bundle: Bundle) -> None:
+        classifier = Classifier(bundle, threads)
+        check_vectors(bundle, classifier)
+        made.append(classifier)
+
+    bundle = read_bundle(path, trusted_key=trusted_key, check_vectors=check)
+    return bundle, made[0]
