@@ -1,0 +1,189 @@
+"""What is evaluated: a bundle, a shipped bundle by name, or a training run; and the float twin that belongs
+to it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge import zoo as edge_zoo
+from edge.bundle import Bundle
+from edge.pipeline.classify import Classifier
+from edge.pipeline.golden import load_verified
+from trainer import zoo
+from trainer.data.base import DataSpec
+from trainer.errors import EvaluationError
+
+if TYPE_CHECKING:
+    from trainer.models.wrap import AttackModel
+
+# An int8 file and its own twin differ by about 0.02 on golden windows; another training of the same net by
+# far more.
+MAX_TWIN_DISTANCE = 0.1
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model under evaluation.
+
+    ``spec`` says which windows it takes. ``bundle`` and ``device`` (its classifier, the device's own code)
+    are None for a run, ``twin_at`` (a folder with twin.keras) is None where a bundle has no float twin.
+    """
+
+    name: str
+    spec: DataSpec
+    steps: tuple[dict[str, Any], ...]
+    bundle: Bundle | None
+    device: Classifier | None
+    twin_at: Path | None
+
+    @property
+    def quantization(self) -> str | None:
+        """How the bundle's file is quantized; None for a run."""
+        return None if self.bundle is None else self.bundle.manifest.quantization
+
+    @cached_property
+    def twin(self) -> AttackModel:
+        """The float twin with its preprocessing, loaded on first use (this imports Keras).
+
+        Raises:
+            EvaluationError: there is none, it cannot be loaded, or it is the twin of another model.
+        """
+        if self.twin_at is None:
+            raise EvaluationError(
+                f"{self.name}: no float twin; float figures and gradient attacks need one: give the folder "
+                "of its "
+                "training run with --twin"
+            )
+        model = load_twin(self.twin_at, self.name, self.steps)
+        inside = tuple(model.model.input_shape[1:])
+        if inside != (self.spec.window_samples, len(self.spec.channels)):
+            raise EvaluationError(
+                f"{self.twin_at}: takes windows of {inside}, {self.name} takes others; wrong twin"
+            )
+        if self.bundle is not None:
+            check_twin(model, self.bundle, self.twin_at)
+        return model
+
+
+def open_subject(target: str, twin: Path | None = None) -> Subject:
+    """The model that ``target`` names: a run folder, a .bundle file or the name of a shipped bundle.
+
+    Args:
+        twin: a run folder whose float model replaces the one found in the zoo or beside the bundle.
+
+    Raises:
+        EvaluationError: nothing of that name, or an unfinished run.
+        EdgeError: the bundle is refused.
+    """
+    path = Path(target)
+    if path.is_dir():
+        return _open_run(path)
+    if (
+        not path.exists()
+        and "/" not in target
+        and path.suffix != ".bundle"
+        and target not in edge_zoo.names()
+    ):
+        known = edge_zoo.names()
+        close = difflib.get_close_matches(target, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"shipped are: {', '.join(known) or 'none'}"
+        raise EvaluationError(f"{target}: no such file, run folder or shipped bundle; {hint}")
+    file = edge_zoo.resolve_bundle(target)
+    bundle, device = load_verified(file)
+    manifest = bundle.manifest
+    spec = DataSpec(
+        manifest.name,
+        manifest.labels,
+        manifest.input.units,
+        manifest.input.rate_hz,
+        manifest.input.window_samples,
+        manifest.input.channels,
+    )
+    steps = tuple(step.to_dict() for step in manifest.preprocess)
+    return Subject(manifest.ref, spec, steps, bundle, device, _find_twin(manifest.name, Path(file), twin))
+
+
+def load_twin(folder: Path, name: str, steps: tuple[dict[str, Any], ...]) -> AttackModel:
+    """The float model of a run or zoo folder as an attacker sees it.
+
+    Raises:
+        EvaluationError: absent or unreadable.
+    """
+    import keras
+
+    from trainer.models import layers as _registered  # noqa: F401  (its layers must be known before loading)
+    from trainer.models.wrap import AttackModel
+
+    file = folder / zoo.TWIN
+    try:
+        model = keras.models.load_model(file, compile=False)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise EvaluationError(f"{file}: cannot be loaded: {str(error).splitlines()[0][:200]}") from error
+    return AttackModel(model, list(steps), name=name)
+
+
+def check_twin(model: AttackModel, bundle: Bundle, folder: Path) -> None:
+    """Compare the twin with the bundle's golden outputs: attacks made on another model would prove nothing.
+
+    Raises:
+        EvaluationError: their probabilities differ by more than quantization can explain.
+    """
+    vectors = bundle.vectors
+    own = softmax(model.predict(vectors.windows, vectors.valid))
+    distance = float(np.mean(0.5 * np.abs(own - vectors.outputs["probabilities"]).sum(axis=1)))
+    if not distance <= MAX_TWIN_DISTANCE:
+        raise EvaluationError(
+            f"{folder}: not the float twin of {bundle.manifest.ref}: on its golden windows the "
+            "probabilities differ by "
+            f"{distance:.3f} on average; give the run that it was exported from with --twin"
+        )
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """(n, class) probabilities of logits."""
+    exponent = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(exponent / exponent.sum(axis=-1, keepdims=True))
+
+
+def _open_run(folder: Path) -> Subject:
+    from trainer.recipe import read_recipe
+
+    recipe = read_recipe(folder / "recipe.toml") if (folder / "recipe.toml").exists() else None
+    if recipe is None or not (folder / zoo.TWIN).exists():
+        missing = "recipe.toml" if recipe is None else zoo.TWIN
+        raise EvaluationError(
+            f"{folder}: no {missing}; give the folder of a finished run, a bundle or its name"
+        )
+    try:
+        stored = json.loads((folder / "run.json").read_text(encoding="utf-8"))["spec"]
+        spec = DataSpec(
+            str(stored["name"]),
+            tuple(stored["labels"]),
+            str(stored["units"]),
+            float(stored["rate_hz"]),
+            int(stored["window_samples"]),
+            tuple(stored["channels"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EvaluationError(
+            f"{folder / 'run.json'}: cannot be read ({error}); finish the run first"
+        ) from error
+    return Subject(recipe.export.name, spec, tuple(recipe.data.preprocess), None, None, folder)
+
+
+def _find_twin(name: str, file: Path, given: Path | None) -> Path | None:
+    if given is not None:
+        if not (given / zoo.TWIN).exists():
+            raise EvaluationError(f"{given}: no {zoo.TWIN}; give the folder of a finished run with --twin")
+        return given
+    if (file.parent / zoo.TWIN).exists():
+        return file.parent
+    return zoo.twin_folder(name)

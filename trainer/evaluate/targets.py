@@ -1,0 +1,57 @@
+"""The two things that answer: the float twin, and the bundle's file run by the very code of the device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from edge.pipeline.classify import Classifier
+from edge.pipeline.verdict import Judge
+from edge.types import Window
+from trainer.evaluate.subject import softmax
+
+if TYPE_CHECKING:
+    from trainer.models.wrap import AttackModel
+
+
+class Target(Protocol):
+    """Something with a name ("float", "int8") that gives class probabilities to raw-unit windows."""
+
+    name: str
+
+    def probabilities(self, x: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        """(n, class) for x (n, time, channel) float32 in raw units and valid (n, time) bool."""
+        ...
+
+
+class FloatTarget:
+    """The float Keras twin behind its differentiable preprocessing."""
+
+    name = "float"
+
+    def __init__(self, twin: AttackModel) -> None:
+        self._twin = twin
+
+    def probabilities(self, x: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        return softmax(self._twin.predict(x, valid))
+
+
+class DeviceTarget:
+    """The bundle's TFLite file: windows go through ``edge.pipeline`` as on the device, verdict included."""
+
+    name = "int8"
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self._judge = Judge(classifier.manifest)
+
+    def probabilities(self, x: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        rate_hz = self._classifier.manifest.input.rate_hz
+        rows = []
+        for values, used in zip(x, valid, strict=True):
+            padded = int(used.size - used.sum())
+            window = Window("evaluate", "0", 0, 0.0, rate_hz, values, used, padded=padded)
+            verdict = self._judge.push(window, self._classifier.classify(window))
+            rows.append(list(verdict.probabilities.values()))
+        return np.asarray(rows, np.float32)
