@@ -107,10 +107,10 @@ def validator(recipe: Recipe, model: Any, windows: Windows) -> Callable[[], tupl
 
     def run() -> tuple[float, float]:
         clean, robust = np.empty(n, np.int64), np.empty(n, np.int64)
-        for i in range(0, n, size):
-            i = min(i, n - size)
-            c, r = compiled(*(gradients.tensor(a[i : i + size]) for a in (x, valid, target)))
-            clean[i : i + size], robust[i : i + size] = np.asarray(c), np.asarray(r)
+        for begin in range(0, n, size):
+            part = slice(min(begin, n - size), min(begin, n - size) + size)  # the last block overlaps: one shape
+            c, r = compiled(*(gradients.tensor(a[part]) for a in (x, valid, target)))
+            clean[part], robust[part] = np.asarray(c), np.asarray(r)
         return float(np.mean(clean == y)), float(np.mean(robust == y)) if budget else float("nan")
 
     return run

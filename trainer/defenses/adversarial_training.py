@@ -65,7 +65,7 @@ class AdversarialTraining:
 
     def loss(self, model: keras.Model, batch: Batch) -> tuple[Any, Any]:
         x = batch.x + self.noise * batch.noise * batch.valid if self.noise else batch.x
-        attacked = int(round(self.share * x.shape[0]))
+        attacked = round(self.share * x.shape[0])
         if attacked:
             k = x.shape[0] - attacked
             adversarial = self.attack(

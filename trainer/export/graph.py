@@ -85,7 +85,7 @@ def _readers(model: keras.Model, tensor: Any) -> list[Any]:
 
 
 def rewired(classifier: keras.Model, inputs: Any, factors: list[float]) -> keras.Model:
-    """A copy of ``classifier`` that reads ``inputs`` (n, time, len(factors)) = its window as sum of factor * channel."""
+    """A copy of ``classifier`` that reads ``inputs`` (n, time, channel): its window is the sum of factor * channel."""
     scale, readers = input_convolutions(classifier)
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:

@@ -164,9 +164,10 @@ def export_run(
     windows = validation.windows()
     parity = compare(AttackModel(run.twin, recipe.data.preprocess, name=recipe.export.name), draft, windows)
     if parity.drop > recipe.export.max_drop:
+        before, after = parity.float_correct / parity.n, parity.file_correct / parity.n
         raise ExportError(
-            f"{recipe.export.name}: accuracy falls from {parity.float_correct / parity.n:.3f} to {parity.file_correct / parity.n:.3f} "
-            f"by {mode} conversion, more than export.max_drop = {recipe.export.max_drop}; try another --quantize or train longer"
+            f"{recipe.export.name}: accuracy falls from {before:.3f} to {after:.3f} by {mode} conversion, more than "
+            f"export.max_drop = {recipe.export.max_drop}; try another --quantize or train longer"
         )
     decision = thresholds(parity, recipe.export.false_alarms)
     card = build_card(run, mode, parity, windows, len(model), evaluation)

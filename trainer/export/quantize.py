@@ -94,7 +94,8 @@ def find_outputs(model: bytes, probes: np.ndarray) -> dict[str, int]:
 
     interpreter = Interpreter(model_content=model, num_threads=1)
     interpreter.allocate_tensors()
-    signature = interpreter.get_signature_runner()
+    # a second interpreter, since the signature's answers keep references into its own
+    signature = Interpreter(model_content=model, num_threads=1).get_signature_runner()
     details = interpreter.get_output_details()
     entry = interpreter.get_input_details()[0]["index"]
     candidates: dict[str, set[int]] = {

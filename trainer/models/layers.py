@@ -70,11 +70,20 @@ class Thermometer(keras.layers.Layer):
         self._spacing = float((self._spaced[-1] - self._spaced[0]) / (len(self._spaced) - 1))
 
     def call(self, x: Any) -> Any:
-        hard = ops.cast(x >= self.thresholds, "float32")
-        # value of `hard`, gradient of the surrogate: hard + (soft - stop(soft)) with d soft/dx set below
-        u = ops.arcsinh(x / self.asinh_scale) if self.asinh_scale else x
-        slope = ops.stop_gradient(surrogate_slope(u, self._spaced, self._spacing, self.surrogate))
-        return ops.stop_gradient(hard) + slope * (u - ops.stop_gradient(u))
+        @ops.custom_gradient
+        def code(x: Any) -> tuple[Any, Any]:
+            def backward(*args: Any, upstream: Any = None) -> Any:
+                upstream = args[0] if upstream is None else upstream
+                u = ops.arcsinh(x / self.asinh_scale) if self.asinh_scale else x
+                slope = surrogate_slope(u, self._spaced, self._spacing, self.surrogate)
+                by_u = ops.sum(upstream * slope, axis=-1, keepdims=True)
+                if not self.asinh_scale:
+                    return by_u
+                return by_u / ops.sqrt(ops.square(x) + self.asinh_scale**2)  # du/dx
+
+            return ops.cast(x >= self.thresholds, "float32"), backward
+
+        return code(x)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (*input_shape[:-1], len(self.thresholds))

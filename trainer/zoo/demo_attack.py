@@ -1,0 +1,172 @@
+"""The demo's stored perturbation: ``python -m trainer.zoo.demo_attack --epsilon 10``.
+
+One waveform of whole microvolts, as long as the demo's recording and played in step with it, that moves the
+*undefended* model away from what it said. Gradients come from that model's float twin alone (white box for it,
+transfer for the defended one, which the attacker of the demo has never seen). Windows are drawn at every
+position, with wrap-around, so the attacker need not know where the agent's windows start (a streaming version
+of PGD with momentum: Madry and others 2018; Dong and others, "Boosting adversarial attacks with momentum",
+2018). Afterwards both shipped int8 bundles are run on the clean and on the attacked recording, by the code
+that the agent runs, and what came out is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer.errors import AttackError, TrainerError
+from trainer.zoo.demo_recording import RECORDING, digest, read_recording
+
+PERTURBATION = RECORDING.with_name("perturbation.npz")
+
+
+def windows_at(signal: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+    """(start, length, channel) windows of a signal (time, channel) that repeats without end."""
+    return np.asarray(signal[(starts[:, None] + np.arange(length)) % len(signal)])
+
+
+def streaming_attack(
+    model: Any,
+    signal: np.ndarray,
+    *,
+    epsilon_uv: int,
+    length: int,
+    steps: int = 300,
+    batch: int = 16,
+    step_uv: float = 1.0,
+    momentum: float = 0.9,
+    smoothing: np.ndarray | None = None,
+    seed: int = 0,
+) -> np.ndarray:
+    """A perturbation (time, channel) int16 in uV of at most ``epsilon_uv``, for a signal that repeats.
+
+    Args:
+        model: a ``trainer.models.wrap.AttackModel``; its own answer on the clean window is what is moved away from.
+        signal: (time, channel) float32 in uV.
+        length: samples of a window.
+        smoothing: symmetric taps over time, so that the waveform looks less like noise; None leaves it.
+
+    Raises:
+        AttackError: a budget below one microvolt, or a gradient that is zero everywhere.
+    """
+    from keras import ops
+
+    from trainer import gradients
+    from trainer.attacks.gradient import objective
+
+    if epsilon_uv < 1:
+        raise AttackError(f"a budget of {epsilon_uv} uV rounds to nothing; give at least 1")
+    rng = np.random.default_rng(seed)
+    valid = np.ones((batch, length), bool)
+    mask = gradients.tensor(valid[..., None].astype(np.float32))
+
+    def ascend(x: Any, target: Any) -> Any:
+        def loss(window: Any) -> Any:
+            margin = objective("margin", model.logits(window, mask), target)
+            return -ops.softplus(2.0 - margin)  # a window that is well past the boundary no longer pulls
+
+        return gradients.input_gradient(loss, x)[1]
+
+    step = gradients.compiled(ascend)
+    delta = np.zeros(signal.shape, np.float32)
+    speed = np.zeros(signal.shape, np.float32)
+    for k in range(steps):
+        starts = rng.integers(0, len(signal), batch)
+        clean = windows_at(signal, starts, length)
+        answer = model.predict(clean, valid)
+        target = np.eye(answer.shape[1], dtype=np.float32)[answer.argmax(1)]
+        attacked = clean + np.rint(windows_at(delta, starts, length))
+        gradient = np.asarray(step(gradients.tensor(attacked), gradients.tensor(target)))
+        total = np.zeros(signal.shape, np.float32)
+        np.add.at(total, (starts[:, None] + np.arange(length)) % len(signal), gradient)
+        size = np.abs(total[total != 0]).mean() if np.any(total) else 0.0
+        if size == 0.0:
+            raise AttackError("the gradient is zero at every sample; the model hides it, or its weights are not trained")
+        speed = momentum * speed + total / size
+        if smoothing is not None:
+            speed_now = np.stack([np.convolve(c, smoothing, "same") for c in speed.T], 1).astype(np.float32)
+        else:
+            speed_now = speed
+        shrink = 1.0 - 0.9 * k / steps
+        delta = np.clip(delta + step_uv * shrink * np.sign(speed_now), -epsilon_uv, epsilon_uv)
+    return np.rint(delta).astype(np.int16)
+
+
+def answers(bundle_name: str, signal: np.ndarray) -> list[tuple[str, str, float]]:
+    """(label, status, residual) of each window, as the agent gives them, over one round of the recording."""
+    from edge.bundle import resolve_bundle
+    from edge.pipeline.classify import Classifier
+    from edge.pipeline.verdict import Judge
+    from edge.types import Window
+
+    bundle = resolve_bundle(bundle_name)
+    spec, classifier, judge = bundle.manifest.input, Classifier(bundle), Judge(bundle.manifest)
+    out = []
+    for start in range(0, len(signal), spec.hop_samples):
+        values = windows_at(signal, np.array([start]), spec.window_samples)[0].astype(np.float32)
+        valid = np.ones(len(values), bool)
+        window = Window("demo", "0", start, start / spec.rate_hz, spec.rate_hz, values, valid)
+        verdict = judge.push(window, classifier.classify(window))
+        out.append((verdict.label, verdict.status, verdict.residual or 0.0))
+    return out
+
+
+def report(signal: np.ndarray, delta: np.ndarray, rate_hz: float, hop_s: float = 10.0) -> str:
+    """What each shipped model says of each window, clean and attacked, as text."""
+    lines = []
+    for name in ("ecg-undefended", "ecg-rhythm"):
+        before, after = answers(name, signal), answers(name, signal + delta)
+        pairs = list(zip(before, after, strict=True))
+        flipped = sum(b[0] != a[0] for b, a in pairs)
+        silent = sum(b[0] != a[0] and a[1] == "ok" for b, a in pairs)
+        lines.append(f"{name}: {flipped} of {len(pairs)} windows flipped, {silent} of them without a warning")
+        lines += [
+            f"  {k * hop_s:5.0f} s  {b[0]:>7} {b[1]:>7} {b[2]:6.1f}  ->  {a[0]:>7} {a[1]:>7} {a[2]:6.1f}"
+            for k, (b, a) in enumerate(pairs)
+        ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Make, store and judge the perturbation."""
+    parser = argparse.ArgumentParser(prog="python -m trainer.zoo.demo_attack", description=__doc__)
+    parser.add_argument("--epsilon", type=int, default=10, help="largest change of a sample, whole uV")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--twin", type=Path, help="float twin (.keras) to attack; default: that of ecg-undefended")
+    parser.add_argument("--out", type=Path, default=PERTURBATION)
+    arguments = parser.parse_args()
+    try:
+        recording, rate_hz = read_recording(RECORDING)
+        signal = recording.astype(np.float32)
+        delta = streaming_attack(
+            _twin(arguments.twin), signal, epsilon_uv=arguments.epsilon, length=9000,
+            steps=arguments.steps, seed=arguments.seed,
+        )  # fmt: skip
+    except TrainerError as error:
+        sys.stderr.write(f"demo_attack: {error}\n")
+        return 1
+    np.savez_compressed(arguments.out, delta_uv=delta, recording=digest(recording))
+    sys.stdout.write(f"{arguments.out.name}: at most {np.abs(delta).max()} uV, rms {delta.std():.1f} uV\n")
+    sys.stdout.write(report(signal, delta.astype(np.float32), rate_hz) + "\n")
+    return 0
+
+
+def _twin(path: Path | None) -> Any:
+    from keras.models import load_model
+
+    from trainer.models import layers  # noqa: F401  registers the layers that the file names
+    from trainer.models.wrap import AttackModel
+
+    path = path or Path(__file__).with_name("ecg-undefended.keras")
+    if not path.is_file():
+        raise TrainerError(f"{path}: no such float twin; give one with --twin")
+    return AttackModel(load_model(path, compile=False), [{"op": "remove_dc"}], name=path.stem)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
