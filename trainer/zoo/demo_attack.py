@@ -85,7 +85,7 @@ def streaming_attack(
         np.add.at(total, (starts[:, None] + np.arange(length)) % len(signal), gradient)
         size = np.abs(total[total != 0]).mean() if np.any(total) else 0.0
         if size == 0.0:
-            raise AttackError("the gradient is zero at every sample; the model hides it, or its weights are not trained")
+            raise AttackError("the gradient is zero at every sample: the model hides it, or is not trained")
         speed = momentum * speed + total / size
         if smoothing is not None:
             speed_now = np.stack([np.convolve(c, smoothing, "same") for c in speed.T], 1).astype(np.float32)
