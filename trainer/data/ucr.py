@@ -51,7 +51,7 @@ class Table:
 
 def record_name(file: Path, row: int) -> str:
     """The name of a row (counted from 0), the same that ``firmware_bridge.recordings`` gives it."""
-    return f"{file.name}:{row}"
+    return f"{file.stem}:{row}"
 
 
 def is_dataset(folder: Path) -> bool:

@@ -61,7 +61,7 @@ def test_split_of_known_names() -> None:
     # sha256("A00001") and so on, as a number, modulo 10: fixed for ever, every published figure rests on it
     import hashlib
 
-    for name in ("A00001", "A04321", "Coffee_TEST.tsv:3"):
+    for name in ("A00001", "A04321", "Coffee_TEST:3"):
         last = int(hashlib.sha256(name.encode()).hexdigest(), 16) % 10
         assert part_of(name) == {0: "test", 1: "val"}.get(last, "train")
 

@@ -25,7 +25,7 @@ TRAIN = "1\t1.5\t2\t3\n2\t4\t5\t6\n1\t7\t8\t9\n2\t1\t1\t1\n"
 
 def test_rows_become_records_with_labels_values_and_names(tmp_path: Path) -> None:
     train, test = ucr.load(write(tmp_path, TRAIN))
-    assert train.names == ("Toy_TRAIN.tsv:0", "Toy_TRAIN.tsv:1", "Toy_TRAIN.tsv:2", "Toy_TRAIN.tsv:3")
+    assert train.names == ("Toy_TRAIN:0", "Toy_TRAIN:1", "Toy_TRAIN:2", "Toy_TRAIN:3")
     assert train.y.tolist() == [0, 1, 0, 1]
     assert train.spec.labels == ("1", "2")
     np.testing.assert_array_equal(train.signals[0], np.float32([[1.5], [2], [3]]))
@@ -119,7 +119,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 
 def test_validation_takes_a_fifth_of_each_class_by_name_alone() -> None:
     y = np.repeat([0, 1, 2], [50, 10, 2])
-    names = [f"X_TRAIN.tsv:{i}" for i in range(len(y))]
+    names = [f"X_TRAIN:{i}" for i in range(len(y))]
     mask = ucr.validation_mask(y, names)
     assert np.bincount(y[mask], minlength=3).tolist() == [10, 2, 0]
     order = np.random.default_rng(0).permutation(len(y))
