@@ -101,7 +101,7 @@ def set_stage(seconds: float, speed: float, hop_s: float, data: Path = DATA) -> 
         raise DemoError(f"{data}: the demo's files are absent or damaged ({error}); install wavewall again") from error
     digital, channels, _ = stored.to_int16()
     if made_for != hashlib.sha256(digital.astype("<i2").tobytes()).hexdigest() or delta.shape != digital.shape:
-        raise DemoError(f"{data / 'perturbation.npz'}: made for another recording; run python -m trainer.zoo.demo_attack")
+        raise DemoError(f"{data / 'perturbation.npz'}: made for another recording; install wavewall again")
     hop = round(hop_s * stored.rate_hz)
     half = int(seconds * speed * stored.rate_hz / 2) // hop * hop
     if half < hop:
