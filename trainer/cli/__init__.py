@@ -1,0 +1,29 @@
+"""The ``trainer`` command: data, train, export, keygen, evaluate.
+
+Only typer is loaded here; each command imports what it needs when it runs, so that ``--help`` is quick and
+works without TensorFlow.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from trainer.cli import data, evaluate, export, train
+
+app = typer.Typer(
+    name="trainer",
+    help="Train, attack, quantize and pack time-series classifiers for the edge agent.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data.app, name="data")
+app.command(name="train")(train.train)
+app.command(name="export")(export.export)
+app.command(name="keygen")(export.keygen)
+app.command(name="evaluate")(evaluate.evaluate)
+
+
+def main() -> None:
+    """Entry point of the ``trainer`` command."""
+    app()

@@ -1,0 +1,127 @@
+"""``trainer evaluate``: accuracy under attack, of the float twin and of the very file that ships."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trainer.cli.common import EXIT_FAILED, fail, progress_bar, quiet_libraries, tells_mistakes
+
+
+class Split(str, Enum):
+    """Which records."""
+
+    TEST = "test"
+    VAL = "val"
+    TRAIN = "train"
+    ALL = "all"
+
+
+class TargetChoice(str, Enum):
+    """Which of the two models answers."""
+
+    FLOAT = "float"
+    INT8 = "int8"
+    BOTH = "both"
+
+
+@tells_mistakes
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A bundle, a run folder, or the name of a shipped bundle.")],
+    data: Annotated[
+        Path, typer.Option("--data", help="UCR folder, CinC 2017 zip or folder, .npz, or CSV folder.")
+    ],
+    split: Annotated[Split, typer.Option("--split", help="Which part of the data.")] = Split.TEST,
+    records: Annotated[
+        str | None,
+        typer.Option(
+            "--records",
+            help="Only these records of the part: a file with a name a line, or names with commas.",
+        ),
+    ] = None,
+    attacks: Annotated[
+        str, typer.Option("--attacks", help="With commas: clean, fgsm, pgd, sap, noise.")
+    ] = "clean",
+    epsilon: Annotated[
+        str | None,
+        typer.Option(
+            "--epsilon",
+            help="Budget per sample in the data's units, several with commas; 10 where those are uV, else 0.1.",
+        ),
+    ] = None,
+    target: Annotated[
+        TargetChoice,
+        typer.Option("--target", help="The float twin, the int8 file as the device runs it, or both."),
+    ] = TargetChoice.BOTH,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the rows here.")] = None,
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", help="Write the answer to each record here, as CSV.")
+    ] = None,
+    twin: Annotated[
+        Path | None,
+        typer.Option("--twin", help="The run a bundle was exported from, where it is not a shipped one."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of every random choice.")] = 0,
+    limit: Annotated[
+        int | None, typer.Option("--limit", help="At most so many records, spread evenly over the part.")
+    ] = None,
+) -> None:
+    """Measure accuracy, clean and under attack, with 95 % intervals and warnings about hidden gradients.
+
+    Accuracy ignores the verdict's status. The int8 file is attacked by windows made on its float twin; of all
+    surrogate gradients the worst answer of each record counts. Samples that padding adds are never attacked.
+    """
+    quiet_libraries()
+    from trainer.data.registry import load_data
+    from trainer.evaluate import report
+    from trainer.evaluate.runner import Plan, Runner, check, rows_of
+    from trainer.evaluate.subject import open_subject
+    from trainer.evaluate.windows import choose, fit, read_names
+
+    subject = open_subject(model, twin)
+    targets = ("float", "int8") if target is TargetChoice.BOTH else (target.value,)
+    if target is TargetChoice.BOTH and subject.quantization != "int8":
+        kind = "a run" if subject.bundle is None else f"quantized as {subject.quantization}"
+        typer.echo(f"{subject.name} is {kind}: only the float target is measured", err=True)
+        targets = ("float",)
+    names = tuple(name.strip() for name in attacks.split(",") if name.strip())
+    plan = Plan(names, _budgets(epsilon, subject.spec.units), targets, seed)
+    check(subject, plan)
+    chosen = choose(
+        load_data(data).part(split.value), read_names(records) if records is not None else None, limit
+    )
+    windows = fit(chosen, subject.spec)
+    with progress_bar(unit="records") as bar:
+        tasks = {}
+
+        def progress(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total, note="")
+            bar.update(tasks[stage], completed=done)
+
+        trials = Runner(subject, windows, plan, progress).run()
+    rows = rows_of(trials, subject.spec.units)
+    if json_out is not None:
+        report.write_text(
+            json_out, report.to_json(subject.name, f"{chosen.spec.name}/{split.value}", seed, rows)
+        )
+    if predictions is not None:
+        report.write_text(predictions, report.to_csv(trials, chosen.names, subject.spec.labels))
+    typer.echo(f"{subject.name} on {len(windows)} records of {chosen.spec.name}/{split.value}")
+    typer.echo(report.to_table(rows))
+    if any(trial.refused for trial in trials):
+        fail("a gradient of zero is no robustness: rows without a figure could not be attacked", EXIT_FAILED)
+
+
+def _budgets(text: str | None, units: str) -> tuple[float, ...]:
+    from trainer.errors import EvaluationError
+
+    if text is None:
+        return (10.0,) if units == "uV" else (0.1,)
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise EvaluationError(f"--epsilon {text!r} is not a number, or several with commas") from error

@@ -1,0 +1,95 @@
+"""``trainer export`` and ``trainer keygen``: a run becomes a signed bundle."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trainer.cli.common import quiet_libraries, tells_mistakes
+
+
+class Quantize(str, Enum):
+    """How the weights and activations of the TFLite file are stored."""
+
+    INT8 = "int8"
+    FLOAT16 = "float16"
+    DYNAMIC = "dynamic"
+    NONE = "none"
+
+
+@tells_mistakes
+def export(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished `trainer train`.")],
+    out: Annotated[Path, typer.Option("--out", help="The bundle to write.")],
+    quantize: Annotated[
+        Quantize, typer.Option("--quantize", help="int8 is full-integer behind a float32 front end.")
+    ] = Quantize.INT8,
+    sign: Annotated[
+        Path | None,
+        typer.Option("--sign", help="Private key of `trainer keygen` to sign the bundle with."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="The training data; where it was at training time if absent."),
+    ] = None,
+    evaluation: Annotated[
+        Path | None,
+        typer.Option("--evaluation", help="A `trainer evaluate` JSON whose rows go on the card."),
+    ] = None,
+) -> None:
+    """Convert a run to TFLite, compare it with the float model on validation windows, and pack the bundle."""
+    quiet_libraries()
+    from trainer.errors import ExportError
+    from trainer.evaluate.intervals import wilson
+    from trainer.export.pack import export_run
+
+    key = None
+    if sign is not None:
+        from edge.bundle.signing import load_private_key
+
+        key = load_private_key(sign)
+    rows: dict[str, Any] | None = None
+    if evaluation is not None:
+        try:
+            rows = json.loads(evaluation.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ExportError(f"{evaluation}: not the JSON of `trainer evaluate`: {error}") from error
+    done = export_run(
+        run,
+        out,
+        mode=quantize.value,
+        signing_key=key,
+        data_path=data,
+        evaluation=rows,
+        report=lambda text: typer.echo(text, err=True),
+    )
+    parity = done.parity
+    for name, correct in (("float", parity.float_correct), (quantize.value, parity.file_correct)):
+        low, high = wilson(correct, parity.n)
+        typer.echo(
+            f"{name:<8} {correct / parity.n:.4f} (95 %: {low:.4f} to {high:.4f}) of {parity.n} validation "
+            "windows"
+        )
+    typer.echo(f"same answer on {parity.agreement:.1%}; golden vectors reproduced by the agent's code")
+    signed = "signed" if done.bundle.signed else "not signed"
+    typer.echo(f"{done.path}: {done.bundle.manifest.ref}, model {done.model_bytes / 1000:.0f} kB, {signed}")
+
+
+@tells_mistakes
+def keygen(
+    private: Annotated[Path, typer.Argument(help="Private key file to make (mode 0600); never overwritten.")],
+    public: Annotated[
+        Path | None, typer.Option("--public", help="Public key file; the private one plus .pub if absent.")
+    ] = None,
+) -> None:
+    """Make an Ed25519 key pair: the private key signs bundles, the public one goes into the agent's config."""
+    from edge.bundle.signing import generate_keys, public_key_text
+
+    key = generate_keys(private, public)
+    typer.echo(f"private key: {private} (keep it secret)")
+    typer.echo(f"public key:  {public or f'{private}.pub'}")
+    typer.echo(f'for the agent\'s config: key = "{public_key_text(key)}"')
