@@ -1,0 +1,286 @@
+"""The agent: wires sources, pipeline and sinks, and is the only place that owns threads, queues and shutdown.
+
+Threads: one for each source, one for the pipeline, one for each sink, one for the outgoing connection. The caller's
+thread runs `run`, which announces health and waits. Between sources and pipeline lies a BlockQueue (full: sources
+wait), between pipeline and each sink a spool (full: oldest or newest result goes, by config).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from edge import config, health
+from edge.announce import Announcer
+from edge.backoff import Backoff
+from edge.blockqueue import BlockQueue
+from edge.build import load_bundle, make_runner, make_sources
+from edge.clock import SYSTEM_CLOCK, Clock
+from edge.delivery.runner import SinkRunner
+from edge.delivery.sinks.base import Sink
+from edge.engine import Engine
+from edge.metrics import Metrics
+from edge.pipeline.runtime import runtime_name
+from edge.presence import Presence
+from edge.settings import ConfigError
+from edge.sources.base import Closed, Source
+from edge.topics import STATE_OFFLINE, Topics
+from edge.types import Result, SampleBlock
+
+if TYPE_CHECKING:
+    from edge.mqtt_link import MqttLink
+
+log = logging.getLogger("edge.agent")
+
+TICK_S = 0.2
+BATCH_BLOCKS = 64
+# A stop ends within 5 s whatever hangs; when each stage must be done, in seconds after the stop.
+SOURCES_BY_S, PIPELINE_BY_S, SINKS_BY_S, STOPPED_BY_S, END_BY_S = 1.0, 2.2, 3.6, 4.1, 4.6
+
+
+class Agent:
+    """One run of the agent. `on_result` sees every result as it is made (for the demo and for tests)."""
+
+    def __init__(
+        self,
+        settings: config.Settings,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        on_result: Callable[[Result], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.boot_id = uuid.uuid4().hex
+        self._clock = clock
+        self._on_result = on_result
+        self._began = clock.monotonic()
+        bundle, classifier = load_bundle(settings.bundle)
+        self.engine = Engine(
+            bundle,
+            classifier,
+            node=settings.node.id,
+            boot_id=self.boot_id,
+            metrics=self.metrics,
+            max_streams=settings.pipeline.max_streams,
+            idle_s=settings.pipeline.stream_idle_s,
+            clock=clock,
+        )
+        self.topics = Topics(settings.node.base, settings.node.id)
+        self.sources: list[Source] = make_sources(settings, bundle.manifest.input, self.metrics, clock)
+        self._queue: BlockQueue[tuple[SampleBlock, bool]] = BlockQueue(settings.pipeline.queue_blocks)
+        self._presence = Presence(settings.pipeline.silent_s, clock.monotonic)
+        self._announcer = Announcer(self.topics)
+        self._stop_sources = threading.Event()
+        self._stop_sinks = threading.Event()
+        self._stop_link = threading.Event()
+        self._stop_at: float | None = None
+        self._link: MqttLink | None = None
+        self._link_thread: threading.Thread | None = None
+        self.runners = self._make_sinks()
+        self.metrics.gauge("queue_blocks", lambda: len(self._queue))
+
+    def run(self, should_stop: Callable[[], bool]) -> None:
+        """Work until `should_stop()`, asked several times a second, or until every source has come to its end.
+
+        Returns with all threads ended, or abandoned where something outside hangs.
+        """
+        self._start()
+        try:
+            next_health = self._clock.monotonic()
+            while not should_stop() and not self._done():
+                now = self._clock.monotonic()
+                if now >= next_health:
+                    self._announcer.health(self.health())
+                    next_health = now + self.settings.health.period_s
+                for stream in self._presence.silent():
+                    self._announcer.availability(stream, False)
+                time.sleep(TICK_S)
+        finally:
+            self._stop()
+
+    def health(self) -> dict[str, object]:
+        """Facts for the `health` topic."""
+        return health.health(
+            now=self._clock.utc(),
+            boot_id=self.boot_id,
+            uptime_s=self._clock.monotonic() - self._began,
+            streams=self.engine.streams,
+            online=len(self._presence.online()),
+            sources=[source.status() for source in self.sources],
+            sinks=[
+                {"name": r.sink.name, "kind": r.sink.kind, "waiting": len(r.spool), "error": r.last_error}
+                for r in self.runners
+            ],
+            counters=self.metrics.snapshot(),
+        )
+
+    def _make_sinks(self) -> list[SinkRunner]:
+        kinds = [part.kind for part in self.settings.sink]
+        if kinds.count("mqtt") > 1:
+            raise ConfigError("two sinks of kind mqtt would publish each result twice; keep one", key="sink")
+        return [
+            make_runner(self._make_sink(part), self.settings.delivery, self.metrics, self._clock)
+            for part in self.settings.sink
+        ]
+
+    def _make_sink(self, part: config.SinkSettings) -> Sink:
+        if isinstance(part, config.MqttSink):
+            return self._make_mqtt_sink(part)
+        from edge.delivery.sinks.lines import FileSink, StdoutSink
+
+        return FileSink(part.path) if isinstance(part, config.FileSink) else StdoutSink()
+
+    def _make_mqtt_sink(self, part: config.MqttSink) -> Sink:
+        from edge.delivery.sinks.mqtt import MqttSink
+        from edge.mqtt_link import MqttLink
+
+        def on_published(mid: int, code: int) -> None:
+            sink.on_published(mid, code)
+            self._announcer.on_published(mid, code)
+
+        link = MqttLink(
+            self.settings.mqtt,
+            f"{self.topics.base}-{self.topics.node}-out",
+            will=(self.topics.state, STATE_OFFLINE),
+            on_connected=self._announcer.connected,
+            on_published=on_published,
+        )
+        sink = MqttSink(
+            link,
+            self.topics,
+            last=part.last,
+            ack_timeout_s=self.settings.mqtt.ack_timeout_s,
+            clock=self._clock.monotonic,
+        )
+        self._link = link
+        self._announcer.attach(link)
+        return sink
+
+    def _start(self) -> None:
+        self._announcer.info(
+            health.info(
+                self.settings,
+                self.engine.bundle,
+                boot_id=self.boot_id,
+                started=self._clock.utc(),
+                runtime=runtime_name(),
+            )
+        )
+        if self._link is not None:
+            self._link_thread = self._thread("link", partial(self._link.run, self._stop_link))
+        self._sink_threads = [
+            self._thread(f"sink-{r.sink.kind}", partial(r.run, self._stop_sinks, self._sinks_grace))
+            for r in self.runners
+        ]
+        self._pipeline_thread = self._thread("pipeline", self._run_pipeline)
+        self._source_threads = [
+            self._thread(f"source-{s.name}", partial(self._run_source, s)) for s in self.sources
+        ]
+        took = self._clock.monotonic() - self._began
+        log.info(
+            "ready in %.2f s: %s, node %s, %s -> %s",
+            took,
+            self.engine.bundle.manifest.ref,
+            self.settings.node.id,
+            "+".join(s.name for s in self.sources),
+            "+".join(r.sink.name for r in self.runners),
+        )
+
+    def _thread(self, name: str, target: Callable[[], object]) -> threading.Thread:
+        # Daemons, so that a hanging driver or name server cannot keep a stopped agent alive.
+        thread = threading.Thread(target=target, name=f"edge-{name}", daemon=True)
+        thread.start()
+        return thread
+
+    def _done(self) -> bool:
+        """Every source has ended and what they gave is delivered; or nobody wants results any more."""
+        if all(runner.gone for runner in self.runners):
+            return True
+        return (
+            not any(thread.is_alive() for thread in self._source_threads)
+            and not self._queue.unfinished
+            and not any(len(runner.spool) for runner in self.runners if not runner.gone)
+        )
+
+    def _run_source(self, source: Source) -> None:
+        pause = Backoff(1.0, 30.0)
+
+        def emit(block: SampleBlock, on_accepted: Callable[[], None] | None = None) -> None:
+            self._queue.put((block, source.aligned))
+            if on_accepted is not None:
+                on_accepted()
+
+        while not self._stop_sources.is_set():
+            try:
+                source.run(emit, self._stop_sources)
+                return
+            except Closed:
+                return
+            except Exception:
+                self.metrics.add_by("restarts", source.name)
+                log.exception("source %s failed; starting it again", source.name)
+                self._stop_sources.wait(pause.next_s())
+
+    def _run_pipeline(self) -> None:
+        while items := self._queue.get_many(BATCH_BLOCKS):
+            for block, aligned in items:
+                if self._left(PIPELINE_BY_S) <= 0:
+                    self.metrics.add_by("dropped", "stopping")
+                    continue
+                self._process(block, aligned)
+            self._queue.done(len(items))
+
+    def _process(self, block: SampleBlock, aligned: bool) -> None:
+        try:
+            results = self.engine.push(block, aligned=aligned)
+        except Exception:
+            # One stream's poison must not end the others; its state may be what is wrong.
+            self.metrics.add_by("dropped", "failed_block")
+            log.exception("stream %s: block dropped, stream starts anew", block.stream)
+            self.engine.drop(block.stream)
+            return
+        if self._presence.heard(block.stream):
+            self._announcer.availability(block.stream, True)
+        for result in results:
+            for runner in self.runners:
+                runner.offer(result)
+            if self._on_result is not None:
+                self._on_result(result)
+        if block.end and self._presence.ended(block.stream):
+            self._announcer.availability(block.stream, False)
+
+    def _left(self, by_s: float) -> float:
+        """Seconds until a stage of the stop must be done; plenty while nobody stops."""
+        return by_s if self._stop_at is None else self._stop_at + by_s - self._clock.monotonic()
+
+    def _sinks_grace(self) -> float:
+        return self._left(SINKS_BY_S)
+
+    def _stop(self) -> None:
+        """In the order of the samples: stop reading, classify what was taken, deliver it, say `stopped`."""
+        self._stop_at = self._clock.monotonic()
+        self._stop_sources.set()
+        self._queue.close()
+        self._join(self._source_threads, SOURCES_BY_S)
+        self._join([self._pipeline_thread], PIPELINE_BY_S)
+        self._stop_sinks.set()
+        for runner in self.runners:
+            runner.spool.wake()
+        self._join(self._sink_threads, SINKS_BY_S)
+        for stream in self._presence.online():
+            self._announcer.availability(stream, False)
+        self._announcer.stopped(max(0.0, self._left(STOPPED_BY_S)))
+        self._stop_link.set()
+        self._join([self._link_thread] if self._link_thread is not None else [], END_BY_S)
+        log.info("stopped; %d windows answered", self.metrics.count("windows"))
+
+    def _join(self, threads: list[threading.Thread], by_s: float) -> None:
+        for thread in threads:
+            thread.join(max(0.0, self._left(by_s)))
+            if thread.is_alive():
+                log.warning("%s does not end; left behind", thread.name)

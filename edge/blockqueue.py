@@ -1,0 +1,71 @@
+"""The bounded queue between the sources and the pipeline: when it is full, sources wait and nothing is dropped.
+
+A waiting MQTT source stops reading, so the broker keeps its messages; a waiting serial source leaves bytes with the
+kernel, and what overflows there is seen as a gap in the device's count.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Generic, TypeVar
+
+from edge.sources.base import Closed
+
+Item = TypeVar("Item")
+
+
+class BlockQueue(Generic[Item]):
+    """Many putters, one getter that takes what is there in one go."""
+
+    def __init__(self, cap: int) -> None:
+        self._cap = cap
+        self._items: deque[Item] = deque()
+        lock = threading.Lock()
+        self._some = threading.Condition(lock)
+        self._room = threading.Condition(lock)
+        self._closed = False
+        self._unfinished = 0
+
+    @property
+    def unfinished(self) -> int:
+        """Items that wait or are being worked on."""
+        return self._unfinished
+
+    def put(self, item: Item) -> None:
+        """Waits for room. Raises Closed, also while waiting, once the queue is closed."""
+        with self._room:
+            while len(self._items) >= self._cap and not self._closed:
+                self._room.wait()
+            if self._closed:
+                raise Closed("the agent is stopping")
+            self._items.append(item)
+            self._unfinished += 1
+            if len(self._items) == 1:
+                self._some.notify()
+
+    def get_many(self, most: int) -> list[Item]:
+        """Up to `most` items, oldest first; waits for one. Empty once the queue is closed and drained."""
+        with self._some:
+            while not self._items and not self._closed:
+                self._some.wait()
+            was_full = len(self._items) >= self._cap
+            out = [self._items.popleft() for _ in range(min(most, len(self._items)))]
+            if was_full:
+                self._room.notify_all()
+            return out
+
+    def done(self, count: int) -> None:
+        """So many of the items taken are worked off."""
+        with self._some:
+            self._unfinished -= count
+
+    def close(self) -> None:
+        """Refuse further items; what is inside can still be taken."""
+        with self._some:
+            self._closed = True
+            self._some.notify_all()
+            self._room.notify_all()
+
+    def __len__(self) -> int:
+        return len(self._items)

@@ -1,0 +1,86 @@
+"""From settings to parts: bundle, sources, sinks. Each kind's module is imported only where it is used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge import config
+from edge.bundle import Bundle, InputSpec, resolve_bundle, signing
+from edge.clock import Clock
+from edge.delivery.runner import SinkRunner
+from edge.delivery.sinks.base import Sink
+from edge.delivery.spool import MemorySpool
+from edge.errors import EdgeError
+from edge.metrics import Metrics
+from edge.pipeline.classify import Classifier
+from edge.pipeline.golden import load_verified
+from edge.settings import ConfigError
+from edge.sources.base import Source
+from edge.topics import Topics
+
+
+def bundle_path(settings: config.BundleSettings) -> Path:
+    """The bundle's file. Raises BundleError."""
+    return resolve_bundle(settings.path if settings.path is not None else settings.name)
+
+
+def load_bundle(settings: config.BundleSettings) -> tuple[Bundle, Classifier]:
+    """The bundle, every check passed, and its classifier. Raises EdgeError."""
+    key = signing.load_public_key(settings.key) if settings.key is not None else None
+    return load_verified(bundle_path(settings), key, settings.threads)
+
+
+def make_source(
+    part: config.SourceSettings, settings: config.Settings, spec: InputSpec, metrics: Metrics, clock: Clock
+) -> Source:
+    """One source. Raises EdgeError where its settings cannot work."""
+    if isinstance(part, config.MqttSource):
+        from edge.sources.mqtt import MqttSamples
+
+        return MqttSamples(
+            part,
+            settings.mqtt,
+            Topics(settings.node.base, settings.node.id),
+            metrics,
+            spec=spec,
+            max_streams=settings.pipeline.max_streams,
+            idle_s=settings.pipeline.stream_idle_s,
+            clock=clock,
+        )
+    if isinstance(part, config.SerialSource):
+        from edge.sources.serial import SerialDevice
+
+        return SerialDevice(part, spec, metrics, clock=clock)
+    from edge.sources.replay import Replay
+
+    return Replay(part, spec, clock=clock)
+
+
+def make_sources(settings: config.Settings, spec: InputSpec, metrics: Metrics, clock: Clock) -> list[Source]:
+    """All sources. Raises EdgeError that names the entry."""
+    kinds = [part.kind for part in settings.source]
+    if kinds.count("mqtt") > 1:
+        raise ConfigError("two sources of kind mqtt would take each sample twice; name all streams in one")
+    out = []
+    for at, part in enumerate(settings.source):
+        try:
+            out.append(make_source(part, settings, spec, metrics, clock))
+        except ConfigError:
+            raise
+        except EdgeError as error:
+            raise ConfigError(f"source.{at} ({part.kind}): {error}", key=f"source.{at}") from error
+    return out
+
+
+def make_runner(sink: Sink, delivery: config.DeliverySettings, metrics: Metrics, clock: Clock) -> SinkRunner:
+    """A sink with its spool."""
+    return SinkRunner(
+        sink,
+        MemorySpool(delivery.spool_results, delivery.overflow, clock.monotonic),
+        metrics,
+        batch=delivery.batch,
+        retry_min_s=delivery.retry_min_s,
+        retry_max_s=delivery.retry_max_s,
+        historical_after_s=delivery.historical_after_s,
+        clock=clock.monotonic,
+    )

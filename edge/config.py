@@ -1,0 +1,280 @@
+"""The agent's settings: what exists, its default, its unit and its limits. Pure data; loading is in settings.py.
+
+A setting's dotted path (`mqtt.port`, `source.0.baud`) names it everywhere: in TOML, as the environment variable
+`WAVEWALL_MQTT_PORT`, as the flag `--mqtt-port` (lists: `--source`, `--sink`, `--set source.0.baud=9600`) and in
+error messages. The JSON schema that `edge-agent schema` prints is generated from these models.
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
+
+from edge.names import NAME_PATTERN, to_name
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+
+
+def _split(value: Any) -> Any:
+    """`a+b` -> (a, b): how a list is written in a flag or an environment variable."""
+    return tuple(part for part in value.split("+") if part) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[Name, ...], BeforeValidator(_split)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86_400 * 365)]
+
+
+class Section(BaseModel):
+    """One table of the file: unknown keys are refused, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, validate_default=False)
+
+
+class NodeSettings(Section):
+    """Who this agent is on the broker."""
+
+    id: Name = Field(
+        default_factory=lambda: to_name(socket.gethostname(), "gateway"),
+        description="Name of this agent, one level of its topics; unique on the broker. Default: the host name.",
+    )
+    base: Name = Field(default="wavewall", description="First level of every topic.")
+
+
+class MqttSettings(Section):
+    """The broker, for samples in and results out."""
+
+    host: str = Field(default="localhost", min_length=1, description="Broker's host name or address.")
+    port: Port = Field(default=1883, description="Broker's TCP port.")
+    version: Literal["5", "3.1.1"] = Field(default="5", description="MQTT version.")
+    username: str | None = Field(default=None, description="User name, if the broker asks for one.")
+    password: SecretStr | None = Field(
+        default=None,
+        description="Password. Better: password_file, or the environment variable WAVEWALL_MQTT_PASSWORD.",
+        json_schema_extra={"flag": False},  # other users of the machine can read a command line
+    )
+    password_file: Path | None = Field(default=None, description="File whose first line is the password.")
+    keepalive_s: int = Field(
+        default=30, ge=5, le=3600, description="A dead connection is noticed within 1.5 times this."
+    )
+    connect_timeout_s: Seconds = Field(
+        default=3.0, description="Longest wait for the broker to accept a connection."
+    )
+    reconnect_min_s: Seconds = Field(
+        default=0.5, description="First pause before connecting again; it doubles."
+    )
+    reconnect_max_s: Seconds = Field(default=30.0, description="Longest pause before connecting again.")
+    session_expiry_s: int = Field(
+        default=86_400,
+        ge=0,
+        le=0xFFFFFFFF,
+        description="How long the broker keeps sample messages for an absent agent.",
+    )
+    receive_maximum: int = Field(
+        default=200,
+        ge=1,
+        le=65535,
+        description="Most sample messages that wait for our acknowledgement (MQTT 5).",
+    )
+    max_packet_bytes: int = Field(
+        default=64 << 20,
+        ge=1 << 16,
+        le=268_435_455,
+        description="Larger packets the broker must not send at all (MQTT 5).",
+    )
+    ack_timeout_s: Seconds = Field(
+        default=10.0, description="A result not acknowledged by then is tried again."
+    )
+
+
+class BundleSettings(Section):
+    """The model."""
+
+    name: str = Field(default="ecg-rhythm", min_length=1, description="Name of a shipped bundle (see docs).")
+    path: Path | None = Field(default=None, description="A bundle file; takes the place of `name`.")
+    key: Path | None = Field(
+        default=None,
+        description="Public key file (Ed25519). With it, only bundles signed by that key are loaded.",
+    )
+    threads: int = Field(default=1, ge=1, le=64, description="Interpreter threads.")
+
+
+class SerialSource(Section):
+    """A device on a serial port, USB or pseudo-terminal."""
+
+    kind: Literal["serial"] = "serial"
+    port: str = Field(
+        default="auto",
+        min_length=1,
+        description="Device path, serial:NUMBER (of the USB device), or auto: the only one.",
+    )
+    baud: int = Field(default=115_200, ge=50, le=12_000_000, description="Bits per second.")
+    stream: Name | None = Field(
+        default=None,
+        description="Stream id. Default: the device's id in HELLO; with CSV lines, the port's name.",
+    )
+    dialect: Literal["auto", "binary", "csv"] = Field(
+        default="auto", description="Frames or lines of numbers."
+    )
+    rate_hz: float | None = Field(
+        default=None, gt=0, le=1e6, description="Sampling rate of CSV lines, which carry none."
+    )
+    channels: Names = Field(default=(), description="Channel names of CSV columns. Default: the header's.")
+    units: str | None = Field(
+        default=None, description="Unit of CSV values (uV, mV, V, 1). Default: the bundle's."
+    )
+    hello_period_s: Seconds = Field(default=2.0, description="HELLO is asked for this often until it comes.")
+    silence_s: Seconds = Field(
+        default=10.0, description="A port that yields nothing for so long is opened again."
+    )
+
+
+class MqttSource(Section):
+    """Sample messages on `<base>/<node>/stream/<id>/samples`."""
+
+    kind: Literal["mqtt"] = "mqtt"
+    streams: Names = Field(default=(), description="Stream ids to take. Default: all.")
+    format: Literal["auto", "json", "senml", "binary"] = Field(default="auto", description="Payload format.")
+    max_payload_bytes: int = Field(
+        default=1 << 20,
+        ge=64,
+        le=64 << 20,
+        description="Larger payloads are dropped: 1 MiB is a minute of JSON at 1 kHz.",
+    )
+    aligned: bool = Field(
+        default=False,
+        description="Windows start on multiples of the hop since 1970: for live streams, whose results then keep "
+        "their ids over a restart of the agent. Off: the first window starts at a stream's first sample.",
+    )
+    gap_tolerance_s: float = Field(
+        default=0.02,
+        ge=0,
+        le=10,
+        description="A t0 within this of the last message's end continues it without a gap.",
+    )
+
+
+class ReplaySource(Section):
+    """Records from a file, a zip or a folder, each as one stream."""
+
+    kind: Literal["replay"] = "replay"
+    recording: Path = Field(description="WFDB, EDF, CSV, npz, UCR .tsv, or a zip or folder of them.")
+    records: Texts = Field(default=(), description="Names of the records to play. Default: all.")
+    stream: Name | None = Field(
+        default=None, description="Stream id, where one record is played. Default: its name."
+    )
+    speed: float = Field(default=0.0, ge=0, le=1e6, description="Times real time; 0 is as fast as possible.")
+    rate_hz: float | None = Field(
+        default=None, gt=0, le=1e6, description="Sampling rate, for files that do not say it."
+    )
+
+
+class MqttSink(Section):
+    """Results on `<base>/<node>/stream/<id>/result`."""
+
+    kind: Literal["mqtt"] = "mqtt"
+    last: bool = Field(
+        default=True, description="Also keep each stream's latest result, retained, on `last`."
+    )
+
+
+class FileSink(Section):
+    """Results appended to a file, one JSON object a line."""
+
+    kind: Literal["file"] = "file"
+    path: Path = Field(description="The file; its folder must exist.")
+
+
+class StdoutSink(Section):
+    """Results on standard output, one JSON object a line."""
+
+    kind: Literal["stdout"] = "stdout"
+
+
+SourceSettings = Annotated[SerialSource | MqttSource | ReplaySource, Field(discriminator="kind")]
+SinkSettings = Annotated[MqttSink | FileSink | StdoutSink, Field(discriminator="kind")]
+
+
+class PipelineSettings(Section):
+    """What lies between sources and sinks."""
+
+    queue_blocks: int = Field(
+        default=1024,
+        ge=1,
+        le=1_000_000,
+        description="Sample blocks that wait; when full, sources wait (nothing is dropped).",
+    )
+    max_streams: int = Field(
+        default=256, ge=1, le=100_000, description="Streams at once; samples of further ones are dropped."
+    )
+    stream_idle_s: Seconds = Field(default=3600.0, description="A stream silent for so long is forgotten.")
+    silent_s: Seconds = Field(
+        default=30.0, description="A stream silent for so long is announced as offline."
+    )
+
+
+class DeliverySettings(Section):
+    """How results wait for a sink that is slow or away."""
+
+    spool_results: int = Field(
+        default=10_000, ge=1, le=10_000_000, description="Results that wait for each sink."
+    )
+    overflow: Literal["drop_oldest", "refuse_newest"] = Field(
+        default="drop_oldest", description="What goes when it is full."
+    )
+    batch: int = Field(default=64, ge=1, le=1000, description="Results handed to a sink at once.")
+    retry_min_s: Seconds = Field(default=0.5, description="First pause after a sink failed; it doubles.")
+    retry_max_s: Seconds = Field(default=30.0, description="Longest pause after a sink failed.")
+    historical_after_s: Seconds = Field(
+        default=10.0,
+        description="A result that waited longer is marked historical and does not touch `last`.",
+    )
+
+
+class HealthSettings(Section):
+    """What the agent tells about itself."""
+
+    period_s: Seconds = Field(default=30.0, description="`health` is published this often.")
+
+
+class LogSettings(Section):
+    """Messages on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level shown."
+    )
+
+
+class Settings(Section):
+    """All of an agent's settings."""
+
+    node: NodeSettings = Field(default_factory=NodeSettings)
+    mqtt: MqttSettings = Field(default_factory=MqttSettings)
+    bundle: BundleSettings = Field(default_factory=BundleSettings)
+    source: tuple[SourceSettings, ...] = Field(
+        default_factory=lambda: (MqttSource(),),
+        min_length=1,
+        max_length=64,
+        description="Where samples come from.",
+    )
+    sink: tuple[SinkSettings, ...] = Field(
+        default_factory=lambda: (MqttSink(),), min_length=1, max_length=16, description="Where results go."
+    )
+    pipeline: PipelineSettings = Field(default_factory=PipelineSettings)
+    delivery: DeliverySettings = Field(default_factory=DeliverySettings)
+    health: HealthSettings = Field(default_factory=HealthSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+
+
+def config_schema() -> dict[str, Any]:
+    """JSON schema of the configuration file."""
+    schema = Settings.model_json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "edge-agent configuration",
+        **schema,
+    }

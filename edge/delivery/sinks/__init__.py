@@ -1,0 +1,1 @@
+"""Where results go: one transport per file. A sink writes or raises; the runner retries."""

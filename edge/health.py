@@ -1,0 +1,107 @@
+"""What the agent tells about itself: `info`, fixed for a run, and `health`, every few seconds. Facts only, no IO
+but reading this process's memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+
+from edge.bundle import Bundle
+from edge.config import Settings
+from edge.types import rfc3339
+
+INFO_SCHEMA = "wavewall.info/1"
+HEALTH_SCHEMA = "wavewall.health/1"
+
+
+def version() -> str:
+    """The installed version, or 0 from a source tree that is not installed."""
+    try:
+        return metadata.version("wavewall")
+    except metadata.PackageNotFoundError:
+        return "0"
+
+
+def config_hash(settings: Settings) -> str:
+    """SHA-256 over the settings without the password: two agents with the same one are set up alike."""
+    plain = settings.model_dump(mode="json", exclude={"mqtt": {"password"}})
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def info(
+    settings: Settings, bundle: Bundle, *, boot_id: str, started: float, runtime: str
+) -> dict[str, object]:
+    """What does not change while the agent runs."""
+    manifest = bundle.manifest
+    spec = manifest.input
+    return {
+        "schema": INFO_SCHEMA,
+        "node": settings.node.id,
+        "version": version(),
+        "boot_id": boot_id,
+        "started": rfc3339(started),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "runtime": runtime,
+        "config_sha256": config_hash(settings),
+        "bundle": {
+            "ref": manifest.ref,
+            "sha256": bundle.sha256,
+            "signed": bundle.signed,
+            "verified": bundle.verified,
+            "quantization": manifest.quantization,
+            "labels": list(manifest.labels),
+            "channels": list(spec.channels),
+            "units": spec.units,
+            "rate_hz": spec.rate_hz,
+            "window_samples": spec.window_samples,
+            "hop_samples": spec.hop_samples,
+        },
+    }
+
+
+def health(
+    *,
+    now: float,
+    boot_id: str,
+    uptime_s: float,
+    streams: int,
+    online: int,
+    sources: Sequence[Mapping[str, object]],
+    sinks: Sequence[Mapping[str, object]],
+    counters: Mapping[str, object],
+) -> dict[str, object]:
+    """The state of things now; `status` is "degraded" while a source or sink has an error, with the reasons."""
+    reasons = [
+        f"{part.get('kind', part.get('name', '?'))}: {part['error']}"
+        for part in (*sources, *sinks)
+        if part.get("error")
+    ]
+    return {
+        "schema": HEALTH_SCHEMA,
+        "t": rfc3339(now),
+        "boot_id": boot_id,
+        "uptime_s": round(uptime_s, 1),
+        "status": "degraded" if reasons else "ok",
+        "reasons": reasons,
+        "streams": streams,
+        "online": online,
+        "sources": list(sources),
+        "sinks": list(sinks),
+        "counters": dict(counters),
+        "rss_bytes": rss_bytes(),
+    }
+
+
+def rss_bytes() -> int:
+    """Resident memory of this process; 0 where /proc does not tell."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0

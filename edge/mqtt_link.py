@@ -1,0 +1,266 @@
+"""One connection to the broker, kept up: paho's client, run by a thread that the agent owns.
+
+paho's own thread is not used: its pauses cannot be interrupted, and a stop must end within seconds. All of
+the client's network work happens in `run`; other threads only queue packets (publish, ack).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from edge.backoff import Backoff
+from edge.config import MqttSettings
+from edge.errors import EdgeError
+from edge.settings import ConfigError
+from edge.warnings_once import WarnOnce
+
+log = logging.getLogger("edge.mqtt")
+
+POLL_S = 0.25  # how late a stop may be noticed while nothing comes in
+TAKEN_OVER = 0x8E
+# Publishes that wait inside paho; the spool is where results wait, so this only has to hold one batch and the
+# retained topics.
+MAX_QUEUED = 4096
+
+
+class BrokerError(EdgeError):
+    """The broker cannot be used: absent, refused the login, or ended the connection."""
+
+
+def password_of(settings: MqttSettings) -> str | None:
+    """The password from the settings or its file. Raises ConfigError."""
+    if settings.password is not None:
+        return settings.password.get_secret_value()
+    if settings.password_file is None:
+        return None
+    try:
+        lines = settings.password_file.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"mqtt.password_file {settings.password_file}: {error}", key="mqtt.password_file"
+        ) from error
+    if not lines or not lines[0]:
+        raise ConfigError(f"mqtt.password_file {settings.password_file}: its first line is empty")
+    return lines[0]
+
+
+class MqttLink:
+    """A connection for one purpose. `client_id` is fixed, so that the broker knows a session again.
+
+    lasting: the broker keeps subscriptions and messages while we are away (QoS 1, `session_expiry_s`), and messages are
+    acknowledged by `ack` only. `will` is (topic, payload), retained, published by the broker if we vanish.
+    Callbacks run in the thread of `run`: `on_connected`, `on_message(paho message)`,
+    `on_published(mid, reason code)`, `on_down`.
+    """
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        client_id: str,
+        *,
+        lasting: bool = False,
+        will: tuple[str, str] | None = None,
+        on_connected: Callable[[], None] | None = None,
+        on_message: Callable[[Any], None] | None = None,
+        on_published: Callable[[int, int], None] | None = None,
+        on_down: Callable[[], None] | None = None,
+    ) -> None:
+        self._settings = settings
+        self.client_id = client_id
+        self._lasting = lasting
+        self._will = will
+        self._on_connected = on_connected
+        self._on_message = on_message
+        self._on_published = on_published
+        self._on_down = on_down
+        self._warn = WarnOnce(log)
+        self._client: Any = None
+        self._up = threading.Event()
+        self._refused = ""
+        self.connects = 0
+        self._client = self._make_client()
+
+    @property
+    def place(self) -> str:
+        """host:port"""
+        return f"{self._settings.host}:{self._settings.port}"
+
+    @property
+    def connected(self) -> bool:
+        return self._up.is_set()
+
+    @property
+    def last_error(self) -> str:
+        """Why the broker does not serve us, "" while it does."""
+        return "" if self.connected else self._refused
+
+    def wait_connected(self, timeout_s: float) -> bool:
+        return self._up.wait(timeout_s)
+
+    def run(self, stop: threading.Event) -> None:
+        """Stay connected until `stop` is set, then disconnect properly (no last will)."""
+        pause = Backoff(self._settings.reconnect_min_s, self._settings.reconnect_max_s)
+        self._connect_async()
+        while not stop.is_set():
+            connects = self.connects
+            try:
+                self._client.reconnect()
+                while not stop.is_set() and self._client.loop(POLL_S) == 0:
+                    pass
+                reason = self._refused or "connection lost"
+            except (OSError, ValueError) as error:
+                reason = _why(error)
+            if stop.is_set():
+                break
+            self._down(reason)
+            if self.connects != connects:
+                pause.reset()
+            stop.wait(pause.next_s())
+        self._leave()
+
+    def subscribe(self, filters: list[str], qos: int = 1) -> None:
+        """Call it from `on_connected`."""
+        self._client.subscribe([(topic, qos) for topic in filters])
+
+    def publish(self, topic: str, payload: str | bytes, *, qos: int = 0, retain: bool = False) -> int:
+        """Queue a message; its id (`mid`). Raises BrokerError where it cannot even be queued."""
+        info = self._client.publish(topic, payload, qos, retain)
+        # NO_CONN (4) at QoS 1 means: kept by paho and sent when connected.
+        if info.rc != 0 and not (info.rc == 4 and qos):
+            raise BrokerError(f"{self.place}: not sent ({_rc_text(info.rc)})")
+        return int(info.mid)
+
+    def ack(self, message: Any) -> None:
+        """Acknowledge a message of a lasting link. Any thread."""
+        if message.qos:
+            self._client.ack(message.mid, message.qos)
+
+    def _make_client(self) -> Any:
+        import paho.mqtt.client as paho
+        from paho.mqtt.enums import CallbackAPIVersion
+
+        v5 = self._settings.version == "5"
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self.client_id,
+            protocol=paho.MQTTv5 if v5 else paho.MQTTv311,
+            # MQTT 3.1.1 has one flag for both ends of a session's life.
+            clean_session=None if v5 else not self._lasting,
+            manual_ack=self._lasting,
+            reconnect_on_failure=True,
+        )
+        client.connect_timeout = self._settings.connect_timeout_s
+        client.max_queued_messages_set(MAX_QUEUED)
+        if self._settings.username is not None:
+            client.username_pw_set(self._settings.username, password_of(self._settings))
+        if self._will is not None:
+            client.will_set(self._will[0], self._will[1], qos=1, retain=True)
+        client.on_connect = self._connected
+        client.on_disconnect = self._disconnected
+        if self._on_message is not None:
+            client.on_message = self._message
+        if self._on_published is not None:
+            client.on_publish = self._published
+        # Without it paho writes to the socket from whichever thread publishes, beside our loop.
+        client.on_socket_register_write = lambda *_: None
+        return client
+
+    def _connect_async(self) -> None:
+        s = self._settings
+        if s.version != "5":
+            self._client.connect_async(s.host, s.port, s.keepalive_s)
+            return
+        from paho.mqtt.packettypes import PacketTypes
+        from paho.mqtt.properties import Properties
+
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.ReceiveMaximum = s.receive_maximum
+        properties.MaximumPacketSize = s.max_packet_bytes
+        if self._lasting:
+            properties.SessionExpiryInterval = s.session_expiry_s
+        self._client.connect_async(
+            s.host, s.port, s.keepalive_s, clean_start=not self._lasting, properties=properties
+        )
+
+    def _connected(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            self._refused = f"refused: {reason}"
+            return
+        self._refused = ""
+        self.connects += 1
+        self._up.set()
+        self._warn.recovered("down", "broker %s: connected as %s", self.place, self.client_id)
+        log.debug("broker %s: connected as %s", self.place, self.client_id)
+        if self._on_connected is not None:
+            self._guard(self._on_connected)
+
+    def _disconnected(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        self._up.clear()
+        code = getattr(reason, "value", 0)
+        if code == TAKEN_OVER:
+            self._refused = (
+                f"another client took over the name {self.client_id}; give each agent its own node.id"
+            )
+        elif code >= 0x80 and not self._refused:
+            self._refused = str(reason)
+
+    def _down(self, reason: str) -> None:
+        self._refused = reason
+        self._up.clear()
+        self._warn.warn(
+            "down",
+            "broker %s: %s (client %s); trying again until it answers",
+            self.place,
+            reason,
+            self.client_id,
+        )
+        if self._on_down is not None:
+            self._guard(self._on_down)
+
+    def _message(self, client: Any, userdata: Any, message: Any) -> None:
+        try:
+            self._on_message(message)  # type: ignore[misc]  # set only where there is one
+        except Exception:
+            log.exception("a message's handler failed; the connection goes on")
+
+    def _published(self, client: Any, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
+        assert self._on_published is not None
+        self._on_published(mid, int(getattr(reason, "value", 0)))
+
+    def _guard(self, callback: Callable[[], None]) -> None:
+        """A bug in a callback must not take the connection down with it."""
+        try:
+            callback()
+        except Exception:
+            log.exception("MQTT callback failed; the connection goes on")
+
+    def _leave(self) -> None:
+        """Flush what is queued, then DISCONNECT: the broker drops the last will."""
+        client = self._client
+        client.disconnect()
+        deadline = time.monotonic() + 0.5
+        while client.socket() is not None and time.monotonic() < deadline and client.loop(0.05) == 0:
+            pass
+        self._up.clear()
+
+
+def _rc_text(rc: int) -> str:
+    from paho.mqtt.client import error_string
+
+    return error_string(rc)
+
+
+def _why(error: Exception) -> str:
+    import socket
+
+    if isinstance(error, socket.gaierror):
+        return f"host name not found ({error.strerror})"
+    if isinstance(error, ConnectionRefusedError):
+        return "nobody listens there"
+    if isinstance(error, TimeoutError):
+        return "no answer"
+    return str(getattr(error, "strerror", None) or error)

@@ -1,0 +1,245 @@
+"""Samples from the broker: `<base>/<node>/stream/<id>/samples` in JSON, SenML JSON or binary frames.
+
+The session is lasting (fixed client id): the broker keeps messages for an agent that is away. A message is
+acknowledged once the agent has accepted its samples, or dropped it with a count; never before.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from edge.bundle import InputSpec
+from edge.clock import SYSTEM_CLOCK, Clock
+from edge.config import MqttSettings, MqttSource
+from edge.errors import BlockError
+from edge.metrics import Metrics
+from edge.mqtt_link import MqttLink
+from edge.pipeline.units import match_channels
+from edge.sources import json_payload, senml
+from edge.sources.base import Closed, Drops, Emit, PayloadError
+from edge.sources.device import DeviceTracker
+from edge.sources.samples import ParsedSamples
+from edge.sources.timeline import Timeline
+from edge.streamtable import StreamTable
+from edge.topics import Topics, stream_of
+from edge.types import SampleBlock
+from firmware_bridge.decoder import FrameDecoder
+
+log = logging.getLogger("edge.sources.mqtt")
+
+_SPACE = b" \t\r\n"
+
+
+@dataclass
+class _Stream:
+    """What has to be remembered between the messages of one stream."""
+
+    timeline: Timeline
+    device: DeviceTracker
+    decoder: FrameDecoder = field(default_factory=lambda: FrameDecoder("binary"))
+
+
+class MqttSamples:
+    """The source for `[[source]] kind = "mqtt"`. `spec`: the bundle's input."""
+
+    name = "mqtt"
+
+    @property
+    def aligned(self) -> bool:
+        return self._settings.aligned
+
+    def __init__(
+        self,
+        settings: MqttSource,
+        broker: MqttSettings,
+        topics: Topics,
+        metrics: Metrics,
+        *,
+        spec: InputSpec,
+        max_streams: int,
+        idle_s: float,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._metrics = metrics
+        self._spec = spec
+        self._good_channels: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()
+        self._max_streams = max_streams
+        self._clock = clock
+        self._drops = Drops(metrics, log)
+        self._streams: StreamTable[_Stream] = StreamTable(
+            self._new_stream, max_streams, idle_s, clock.monotonic
+        )
+        self._by_topic: dict[str, str] = {}
+        self._emit: Emit | None = None
+        self._link = MqttLink(
+            broker,
+            f"{topics.base}-{topics.node}-in",
+            lasting=True,
+            on_connected=self._subscribe,
+            on_message=self.on_message,
+        )
+
+    def run(self, emit: Emit, stop: threading.Event) -> None:
+        self._emit = emit
+        self._link.run(stop)
+
+    def status(self) -> dict[str, object]:
+        state = "connected" if self._link.connected else "disconnected"
+        return {
+            "kind": "mqtt",
+            "broker": self._link.place,
+            "state": state,
+            "error": self._link.last_error,
+            "streams": len(self._streams),
+        }
+
+    def _subscribe(self) -> None:
+        # Again at every connect: it costs nothing and heals a session that the broker has forgotten.
+        self._link.subscribe(self._topics.samples_filters(self._settings.streams))
+
+    def on_message(self, message: Any) -> None:
+        """One message from paho: samples to the agent, or a counted drop. Acknowledged in either case."""
+        self._metrics.add("messages")
+        ack = partial(self._link.ack, message)
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            self._drops.drop("bad_topic", "a topic", "its name is not UTF-8")
+            ack()
+            return
+        try:
+            blocks = self.parse(topic, message.payload)
+        except PayloadError as error:
+            self._drops.drop(error.reason, topic, str(error))
+            ack()
+            return
+        emit = self._emit
+        if not blocks or emit is None:
+            ack()
+            return
+        try:
+            for block in blocks[:-1]:
+                emit(block)
+            emit(blocks[-1], ack)
+        except Closed:
+            pass  # not acknowledged: the broker keeps it for the next start
+
+    def parse(self, topic: str, payload: bytes) -> list[SampleBlock]:
+        """Blocks of one message. Raises PayloadError; no IO."""
+        stream = self._by_topic.get(topic)
+        if stream is None:
+            stream = stream_of(topic, self._topics.root)
+            if stream is None:
+                raise PayloadError(
+                    "bad_topic",
+                    f"send to {self._topics.stream('ID', 'samples')}; an ID is 1 to 64 of A-Z a-z 0-9 _ -",
+                    field="topic",
+                )
+            if len(self._by_topic) >= 4 * self._max_streams:
+                self._by_topic.clear()  # a cache: others choose how many topics there are
+            self._by_topic[topic] = stream
+        if len(payload) > self._settings.max_payload_bytes:
+            raise PayloadError(
+                "too_large",
+                f"payload of {len(payload)} bytes; at most {self._settings.max_payload_bytes}",
+                field="payload",
+            )
+        kind = self._kind(payload)
+        if kind == "binary":
+            return self._binary(stream, payload)
+        # Parsed before the table is asked: garbage must not take a stream's place.
+        decoded = json_payload.decode(payload)
+        if kind == "senml" or (kind == "auto" and isinstance(decoded, list)):
+            known = self._streams.peek(stream)
+            parsed = senml.parse(decoded, known.timeline.rate_hz if known else None)
+        else:
+            parsed = json_payload.parse(decoded, self._spec.channels)
+        if "" in parsed.units:
+            units = tuple(unit or self._spec.units for unit in parsed.units)
+            parsed = replace(parsed, units=units)
+        self._check_channels(parsed.channels, parsed.units)
+        return self._place(stream, parsed)
+
+    def _kind(self, payload: bytes) -> str:
+        kind = self._settings.format
+        if kind != "auto":
+            return kind
+        head = payload[:64].lstrip(_SPACE)[:1]
+        if head in (b"{", b"["):
+            return "auto"
+        # Frames hold a 0x00 at their ends and JSON never does.
+        return "binary" if b"\x00" in payload[:1100] else "json"
+
+    def _place(self, stream: str, parsed: ParsedSamples) -> list[SampleBlock]:
+        state = self._state(stream)
+        n = parsed.values.shape[0]
+        place = state.timeline.place(
+            parsed.t0, n, parsed.rate_hz, self._clock.utc(), epoch=parsed.epoch, end=parsed.end
+        )
+        if place is None:
+            raise PayloadError("repeated", "samples of a record whose end has come already", field="t0")
+        if parsed.end:
+            self._streams.done(stream)
+        return [
+            SampleBlock(
+                stream=stream,
+                epoch=place.epoch,
+                first_index=place.first_index,
+                t0=place.t0,
+                rate_hz=parsed.rate_hz,
+                channels=parsed.channels,
+                units=parsed.units,
+                values=parsed.values,
+                end=parsed.end,
+            )
+        ]
+
+    def _binary(self, stream: str, payload: bytes) -> list[SampleBlock]:
+        state = self._state(stream)
+        now = self._clock.monotonic()
+        blocks: list[SampleBlock] = []
+        # The 0x00 closes a frame that came without its delimiter and ends one that was cut off.
+        for message in state.decoder.feed(payload + b"\x00"):
+            blocks += state.device.push(message, now)
+        for block in blocks:
+            self._check_channels(block.channels, block.units)
+        if blocks and blocks[-1].end:
+            self._streams.done(stream)
+        return blocks
+
+    def _state(self, stream: str) -> _Stream:
+        state = self._streams.get(stream)
+        if state is None:
+            raise PayloadError(
+                "too_many_streams",
+                f"{self._max_streams} streams are active; raise pipeline.max_streams",
+                field="topic",
+            )
+        return state
+
+    def _new_stream(self, stream: str) -> _Stream:
+        def report(reason: str, message: str, n: int = 1) -> None:
+            self._drops.drop(reason, self._topics.stream(stream, "samples"), message, n)
+
+        return _Stream(
+            Timeline(self._settings.gap_tolerance_s),
+            DeviceTracker(stream, report, self._clock.utc_minus_monotonic),
+        )
+
+    def _check_channels(self, channels: tuple[str, ...], units: tuple[str, ...]) -> None:
+        """Tell a wrong channel or unit here, where topic and field can be named; the pipeline would refuse it, too."""
+        if (channels, units) in self._good_channels:
+            return
+        try:
+            match_channels(self._spec, channels, units)
+        except BlockError as error:
+            raise PayloadError("wrong_channel", str(error).partition(": ")[2], field="ch") from error
+        if len(self._good_channels) >= 256:
+            self._good_channels.clear()
+        self._good_channels.add((channels, units))
