@@ -26,6 +26,7 @@ _EARLIEST = (
 )  # the first date a ZIP can hold: fixed, so that equal content gives equal bytes
 _REGULAR_FILE = 0o100644 << 16
 _FLAG_ENCRYPTED = 0x1
+_END_BYTES = 22
 
 
 def write_stored(members: Mapping[str, bytes]) -> bytes:
@@ -45,6 +46,9 @@ def read_stored(data: bytes, what: str = "") -> dict[str, bytes]:
     prefix = f"{what}: " if what else ""
     if not data.startswith(b"PK\x03\x04"):
         raise BundleError(f"{prefix}not a ZIP; give a file that wavewall exported", member=what)
+    if not _ends_where_it_says(data):
+        message = f"{prefix}ZIP is truncated, or something was added to it; copy it again"
+        raise BundleError(message, member=what)
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         infos = archive.infolist()
@@ -72,6 +76,16 @@ def read_stored(data: bytes, what: str = "") -> dict[str, bytes]:
                 message = f"{prefix}member {_shown(info)} is truncated; copy the file again"
                 raise BundleError(message, member=what or info.filename)
     return members
+
+
+def _ends_where_it_says(data: bytes) -> bool:
+    """Whether the end record is the file's last 22 bytes and its directory lies right before it.
+
+    zipfile looks further and would take the end of an array file inside a truncated bundle for the bundle's own.
+    """
+    end = data[-_END_BYTES:]
+    size, offset = int.from_bytes(end[12:16], "little"), int.from_bytes(end[16:20], "little")
+    return end[:4] == b"PK\x05\x06" and end[20:] == b"\0\0" and offset + size == len(data) - _END_BYTES
 
 
 def _check(info: zipfile.ZipInfo, seen: Mapping[str, bytes], available: int, prefix: str, what: str) -> None:
