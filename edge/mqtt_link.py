@@ -68,6 +68,7 @@ class MqttLink:
         on_message: Callable[[Any], None] | None = None,
         on_published: Callable[[int, int], None] | None = None,
         on_down: Callable[[], None] | None = None,
+        quiet: bool = False,
     ) -> None:
         self._settings = settings
         self.client_id = client_id
@@ -78,7 +79,7 @@ class MqttLink:
         self._on_published = on_published
         self._on_down = on_down
         self._warn = WarnOnce(log)
-        self._client: Any = None
+        self._quiet = quiet
         self._up = threading.Event()
         self._refused = ""
         self.connects = 0
@@ -211,13 +212,9 @@ class MqttLink:
     def _down(self, reason: str) -> None:
         self._refused = reason
         self._up.clear()
-        self._warn.warn(
-            "down",
-            "broker %s: %s (client %s); trying again until it answers",
-            self.place,
-            reason,
-            self.client_id,
-        )
+        if not self._quiet:
+            says = "broker %s: %s (client %s); trying again until it answers"
+            self._warn.warn("down", says, self.place, reason, self.client_id)
         if self._on_down is not None:
             self._guard(self._on_down)
 

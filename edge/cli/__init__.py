@@ -1,0 +1,68 @@
+"""The command `edge-agent`. Each command lives in a file of its own and imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from edge.cli import bench, bundles, check, config, ports, replay, run, subscribe
+
+app = typer.Typer(
+    name="edge-agent",
+    help="Reads sensor samples, classifies windows of them with a bundle that holds against tampering, and publishes "
+    "verdicts.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+run.register(app)
+check.register(app)
+replay.register(app)
+subscribe.register(app)
+bundles.register(app)
+ports.register(app)
+config.register(app)
+bench.register(app)
+
+
+def _register_demo() -> None:
+    try:
+        from edge.demo.command import demo
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("edge.demo"):
+            raise
+
+        def demo() -> None:
+            """Show an attack on a simulated device (not part of this installation)."""
+            typer.echo("error: this installation comes without the demo; install wavewall[demo]", err=True)
+            raise typer.Exit(1)
+
+    app.command("demo")(demo)
+
+
+_register_demo()
+
+
+def main() -> None:
+    """Entry point: a user's mistake ends in one sentence, never in a traceback."""
+    from edge.errors import EdgeError
+    from edge.settings import ConfigError
+    from firmware_bridge.errors import FirmwareBridgeError
+
+    try:
+        app()
+    except ConfigError as error:
+        sys.exit(_say(error, 2))
+    except (EdgeError, FirmwareBridgeError) as error:
+        sys.exit(_say(error, 1))
+    except BrokenPipeError:
+        # `edge-agent replay ... | head`: not an error, and nothing more may be written.
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _say(error: Exception, code: int) -> int:
+    typer.echo(f"error: {error}", err=True)
+    return code

@@ -1,0 +1,100 @@
+"""`edge-agent verify`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from edge.bundle import Bundle
+
+
+def verify(
+    file: str = typer.Argument(
+        ..., metavar="FILE", help="Bundle file, or the name of a shipped bundle.", show_default=False
+    ),
+    key: Path | None = typer.Option(
+        None, "--key", metavar="FILE", help="Public key that must have signed it."
+    ),
+    json_out: bool = typer.Option(False, "--json", help="Manifest, card and the outcome as JSON."),
+) -> None:
+    """Print what a bundle says about itself and check everything: hashes, signature, shapes, golden vectors."""
+    from edge.build import load_bundle
+    from edge.config import BundleSettings
+    from edge.pipeline.runtime import runtime_name
+
+    bundle, _ = load_bundle(BundleSettings(name=file, key=key))
+    runtime = runtime_name()
+    if json_out:
+        facts = {
+            "name": bundle.name,
+            "sha256": bundle.sha256,
+            "signed": bundle.signed,
+            "verified": bundle.verified,
+            "runtime": runtime,
+            "golden_windows": int(bundle.vectors.windows.shape[0]),
+            "manifest": bundle.manifest.to_dict(),
+            "card": dict(bundle.card),
+        }
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    for name, value in _facts(bundle):
+        typer.echo(f"{name:<14} {value}")
+    for text in _card(bundle.card, ""):
+        typer.echo(text)
+    signed = {
+        (True, True): "signature is of the given key",
+        (True, False): "signed; give --key to check by whom",
+    }
+    typer.echo(
+        f"ok: every hash and shape is right, {bundle.vectors.windows.shape[0]} golden windows agree on {runtime}; "
+        f"{signed.get((bundle.signed, bundle.verified), 'not signed')}"
+    )
+
+
+def _facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
+    manifest = bundle.manifest
+    spec, decision = manifest.input, manifest.decision
+    yield "file", bundle.name
+    yield "bundle", f"{manifest.ref}, {manifest.created}, {manifest.quantization}"
+    yield "labels", ", ".join(manifest.labels)
+    yield "input", f"{', '.join(spec.channels)} in {spec.units} at {spec.rate_hz:g} Hz"
+    seconds, hop = spec.window_samples / spec.rate_hz, spec.hop_samples / spec.rate_hz
+    yield "window", f"{spec.window_samples} samples ({seconds:g} s), every {spec.hop_samples} ({hop:g} s)"
+    yield "preprocessing", ", ".join(str(step.to_dict()) for step in manifest.preprocess) or "none"
+    levels = manifest.thermometer.thresholds if manifest.thermometer else ()
+    if levels:
+        yield "thermometer", f"{len(levels)} levels from {levels[0]:g} to {levels[-1]:g} {spec.units}"
+    yield "outputs", ", ".join(f"{name} {list(output.shape)}" for name, output in manifest.outputs.items())
+    limits = {
+        "missing above": decision.max_missing,
+        "residual above": decision.suspect_residual,
+        "disagreement above": decision.suspect_disagreement,
+        "score below": decision.abstain_score,
+    }
+    yield "decision", ", ".join(f"{what} {value:g}" for what, value in limits.items() if value is not None)
+    for name, entry in manifest.members.items():
+        yield "member", f"{name}, {entry.bytes} bytes, sha256 {entry.sha256[:16]}..."
+    yield "identity", bundle.sha256
+
+
+def _card(value: Any, indent: str) -> Iterator[str]:
+    """The robustness card as an indented outline."""
+    items = value.items() if isinstance(value, dict) or hasattr(value, "items") else enumerate(value)
+    for key, item in items:
+        if isinstance(item, (dict, list)) and item:
+            if isinstance(item, list) and not any(isinstance(part, (dict, list)) for part in item):
+                yield f"{indent}{'card: ' if not indent else ''}{key}: {', '.join(map(str, item))}"
+                continue
+            yield f"{indent}{'card: ' if not indent else ''}{key}:"
+            yield from _card(item, indent + "  ")
+        else:
+            yield f"{indent}{'card: ' if not indent else ''}{key}: {item}"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("verify")(verify)

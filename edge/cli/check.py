@@ -1,0 +1,135 @@
+"""`edge-agent check`: would `run` work with these settings? One line for each part."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from edge.cli.options import with_settings
+from edge.config import FileSink, MqttSettings, MqttSink, MqttSource, ReplaySource, SerialSource, Settings
+
+if TYPE_CHECKING:
+    from edge.bundle import InputSpec
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, whether it is good, what was found or what to do."""
+
+    part: str
+    ok: bool
+    says: str
+
+
+def check(
+    settings: Settings,
+    json_out: bool = typer.Option(False, "--json", help="The findings as a JSON array."),
+) -> None:
+    """Check configuration, bundle, ports, broker and files; exit code 1 where `run` could not work."""
+    findings = list(examine(settings))
+    if json_out:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.part:<10}  {finding.says}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Every finding, in the order of the samples' way."""
+    yield Finding(
+        "config", True, f"node {settings.node.id}, topics below {settings.node.base}/{settings.node.id}/"
+    )
+    spec: InputSpec | None = None
+    try:
+        from edge.build import load_bundle
+
+        bundle, _ = load_bundle(settings.bundle)
+        spec = bundle.manifest.input
+        yield Finding("bundle", True, f"{bundle.manifest.ref}: every check passed")
+    except Exception as error:
+        yield _failed("bundle", error)
+    for at, source in enumerate(settings.source):
+        if isinstance(source, SerialSource):
+            yield _try(f"source.{at}", lambda source=source: _port(source))  # type: ignore[misc]
+        elif isinstance(source, ReplaySource) and spec is not None:
+            yield _try(f"source.{at}", lambda source=source, spec=spec: _recording(source, spec))  # type: ignore[misc]
+    if any(isinstance(part, (MqttSource, MqttSink)) for part in (*settings.source, *settings.sink)):
+        yield _try("broker", lambda: _broker(settings.mqtt, f"{settings.node.base}-{settings.node.id}-check"))
+    for at, sink in enumerate(settings.sink):
+        if isinstance(sink, FileSink):
+            yield _try(f"sink.{at}", lambda sink=sink: _file(sink.path))  # type: ignore[misc]
+
+
+def _try(part: str, look: Callable[[], str]) -> Finding:
+    from edge.errors import EdgeError
+    from firmware_bridge.errors import FirmwareBridgeError
+
+    try:
+        return Finding(part, True, look())
+    except (EdgeError, FirmwareBridgeError, OSError) as error:
+        return _failed(part, error)
+
+
+def _failed(part: str, error: Exception) -> Finding:
+    return Finding(part, False, str(error) or type(error).__name__)
+
+
+def _port(source: SerialSource) -> str:
+    from firmware_bridge.serial_stream import SerialStream
+
+    stream = SerialStream(source.port, source.baud)
+    stream.open()
+    try:
+        return f"{stream.device} opens at {source.baud} baud"
+    finally:
+        stream.close()
+
+
+def _recording(source: ReplaySource, spec: InputSpec) -> str:
+    from edge.sources.replay import open_set, read
+
+    records = open_set(source.recording, spec, source.rate_hz)
+    for name in source.records:
+        read(records, name)
+    return f"{source.recording}: {len(source.records) or len(records)} records"
+
+
+def _broker(settings: MqttSettings, client_id: str) -> str:
+    from edge.mqtt_link import BrokerError, MqttLink
+
+    link, stop = MqttLink(settings, client_id, quiet=True), threading.Event()
+    thread = threading.Thread(target=link.run, args=(stop,), daemon=True)
+    thread.start()
+    connected = link.wait_connected(settings.connect_timeout_s + 1.0)
+    why = link.last_error
+    stop.set()
+    thread.join(2.0)
+    if not connected:
+        raise BrokerError(
+            f"{link.place}: {why or 'no answer'}; start a broker there or set mqtt.host and mqtt.port"
+        )
+    return f"{link.place} answers, MQTT {settings.version}"
+
+
+def _file(path: Path) -> str:
+    from edge.delivery.sinks.base import SinkError
+
+    target = path if path.exists() else path.parent
+    if not target.exists():
+        raise SinkError(f"{path}: folder {path.parent} does not exist; create it")
+    if path.is_dir() or not os.access(target, os.W_OK):
+        raise SinkError(f"{path}: not writable; change its rights or the sink's path")
+    return f"{path} is writable"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("check")(with_settings(check))
