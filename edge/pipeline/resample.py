@@ -36,11 +36,12 @@ def ratio(rate_in_hz: float, rate_out_hz: float) -> tuple[int, int]:
     exact = Fraction(rate_out_hz) / Fraction(rate_in_hz)
     if not Fraction(1, MAX_FACTOR) <= exact <= MAX_FACTOR:
         raise ValueError(f"{rate_in_hz} to {rate_out_hz} Hz is more than a factor of {MAX_FACTOR}")
+    small = min(exact, 1 / exact)  # the larger of the two factors is the one to bound
     for limit in (16, 256, MAX_FACTOR):
-        near = exact.limit_denominator(limit) if exact <= 1 else 1 / (1 / exact).limit_denominator(limit)
-        if abs(near / exact - 1) < _CLOSE:
+        near = small.limit_denominator(limit)
+        if abs(near / small - 1) < _CLOSE:
             break
-    return near.numerator, near.denominator
+    return (near.numerator, near.denominator) if exact <= 1 else (near.denominator, near.numerator)
 
 
 @functools.lru_cache(maxsize=16)
