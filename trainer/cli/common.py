@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -51,10 +52,44 @@ def fail(message: str, code: int) -> None:
     raise typer.Exit(code)
 
 
-def quiet_libraries() -> None:
-    """Keep TensorFlow's start-up notes off the terminal; call before anything imports Keras."""
+def load_keras() -> None:
+    """Import Keras and TensorFlow without their start-up notes.
+
+    Raises:
+        ModuleNotFoundError: the extra ``trainer`` is not installed.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    with native_notes_hidden():
+        import tensorflow  # noqa: F401, I001  (first, since Keras would load it in any case)
+        import keras  # noqa: F401
+
+
+@contextmanager
+def native_notes_hidden() -> Iterator[None]:
+    """Native libraries write nothing to standard error inside; Python still does.
+
+    TensorFlow, its converter and LiteRT print notes that no setting silences. ``WAVEWALL_NATIVE_NOTES=1``
+    keeps them.
+    """
+    if os.environ.get("WAVEWALL_NATIVE_NOTES") == "1":
+        yield
+        return
+    sys.stderr.flush()
+    before, kept = sys.stderr, os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        with warnings.catch_warnings(), os.fdopen(os.dup(kept), "w", buffering=1) as python_side:
+            warnings.filterwarnings("ignore", module=r"tensorflow(\.|$)")
+            if before is sys.__stderr__:  # a test's capture stays in place
+                sys.stderr = python_side
+            yield
+    finally:
+        sys.stderr = before
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
 
 
 @contextmanager

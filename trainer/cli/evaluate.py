@@ -8,7 +8,14 @@ from typing import Annotated
 
 import typer
 
-from trainer.cli.common import EXIT_FAILED, fail, progress_bar, quiet_libraries, tells_mistakes
+from trainer.cli.common import (
+    EXIT_FAILED,
+    fail,
+    load_keras,
+    native_notes_hidden,
+    progress_bar,
+    tells_mistakes,
+)
 
 
 class Split(str, Enum):
@@ -74,14 +81,14 @@ def evaluate(
     Accuracy ignores the verdict's status. The int8 file is attacked by windows made on its float twin; of all
     surrogate gradients the worst answer of each record counts. Samples that padding adds are never attacked.
     """
-    quiet_libraries()
     from trainer.data.registry import load_data
     from trainer.evaluate import report
     from trainer.evaluate.runner import Plan, Runner, check, rows_of
     from trainer.evaluate.subject import open_subject
     from trainer.evaluate.windows import choose, fit, read_names
 
-    subject = open_subject(model, twin)
+    with native_notes_hidden():
+        subject = open_subject(model, twin)
     targets = ("float", "int8") if target is TargetChoice.BOTH else (target.value,)
     if target is TargetChoice.BOTH and subject.quantization != "int8":
         kind = "a run" if subject.bundle is None else f"quantized as {subject.quantization}"
@@ -89,6 +96,8 @@ def evaluate(
         targets = ("float",)
     names = tuple(name.strip() for name in attacks.split(",") if name.strip())
     plan = Plan(names, _budgets(epsilon, subject.spec.units), targets, seed)
+    if "float" in targets or set(names) - {"clean"}:
+        load_keras()
     check(subject, plan)
     chosen = choose(
         load_data(data).part(split.value), read_names(records) if records is not None else None, limit

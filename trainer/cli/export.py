@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trainer.cli.common import quiet_libraries, tells_mistakes
+from trainer.cli.common import load_keras, native_notes_hidden, tells_mistakes
 
 
 class Quantize(str, Enum):
@@ -42,10 +42,8 @@ def export(
     ] = None,
 ) -> None:
     """Convert a run to TFLite, compare it with the float model on validation windows, and pack the bundle."""
-    quiet_libraries()
     from trainer.errors import ExportError
     from trainer.evaluate.intervals import wilson
-    from trainer.export.pack import export_run
 
     key = None
     if sign is not None:
@@ -58,15 +56,19 @@ def export(
             rows = json.loads(evaluation.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ExportError(f"{evaluation}: not the JSON of `trainer evaluate`: {error}") from error
-    done = export_run(
-        run,
-        out,
-        mode=quantize.value,
-        signing_key=key,
-        data_path=data,
-        evaluation=rows,
-        report=lambda text: typer.echo(text, err=True),
-    )
+    load_keras()
+    from trainer.export.pack import export_run
+
+    with native_notes_hidden():
+        done = export_run(
+            run,
+            out,
+            mode=quantize.value,
+            signing_key=key,
+            data_path=data,
+            evaluation=rows,
+            report=lambda text: typer.echo(text, err=True),
+        )
     parity = done.parity
     for name, correct in (("float", parity.float_correct), (quantize.value, parity.file_correct)):
         low, high = wilson(correct, parity.n)

@@ -128,6 +128,11 @@ def _load_ucr(path: Path, name: str | None) -> LoadedData:
         if name not in known:
             raise DataError(f"{path}: no dataset {name!r}; {_nearest(name, known)}")
         path = path / name
+    elif name and not (path / f"{name}_TRAIN.tsv").exists():
+        found = next(path.glob("*_T*.tsv")).name
+        raise DataError(
+            f"{path}: holds {found}, not {name}; give the folder of {name} or the archive above it"
+        )
     train, test, notes = ucr.load_with_notes(path)
     records = Dataset(
         [*train.signals, *test.signals],

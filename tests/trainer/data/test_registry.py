@@ -93,6 +93,13 @@ def test_archive_dataset_by_name_suggests_the_nearest(tmp_path: Path) -> None:
         load_data(tmp_path / "archive", name="Coffe")
 
 
+def test_another_dataset_than_the_one_named_is_refused(tmp_path: Path) -> None:
+    folder = toy(tmp_path, "Coffee")
+    assert load_data(folder, name="Coffee").spec.name == "Coffee"
+    with pytest.raises(DataError, match=r"holds Coffee_T.*\.tsv, not CBF"):
+        load_data(folder, name="CBF")
+
+
 def test_unknown_split_and_kind(tmp_path: Path) -> None:
     data = load_data(npz(tmp_path))
     with pytest.raises(DataError, match="unknown split 'dev'"):
