@@ -2,6 +2,8 @@
 
 Order of the checks: size, ZIP structure, signature over the manifest's bytes, manifest, hash of each member,
 and only then what is inside the members. Each byte is read once; what was hashed is what is used.
+The hashes find damage. A model made to harm the interpreter is kept out by the signature alone: no runtime
+promises to survive one, so a gateway that takes bundles from elsewhere sets a trusted key.
 """
 
 from __future__ import annotations
