@@ -98,13 +98,13 @@ def streaming_attack(
 
 def answers(bundle_name: str, signal: np.ndarray) -> list[tuple[str, str, float]]:
     """(label, status, residual) of each window, as the agent gives them, over one round of the recording."""
-    from edge.bundle import resolve_bundle
-    from edge.pipeline.classify import Classifier
+    from edge.pipeline.golden import load_verified
     from edge.pipeline.verdict import Judge
     from edge.types import Window
+    from edge.zoo import resolve_bundle
 
-    bundle = resolve_bundle(bundle_name)
-    spec, classifier, judge = bundle.manifest.input, Classifier(bundle), Judge(bundle.manifest)
+    bundle, classifier = load_verified(resolve_bundle(bundle_name))
+    spec, judge = bundle.manifest.input, Judge(bundle.manifest)
     out = []
     for start in range(0, len(signal), spec.hop_samples):
         values = windows_at(signal, np.array([start]), spec.window_samples)[0].astype(np.float32)
