@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("edge.agent")
 
 TICK_S = 0.2
+LOOK_S = 1.0
 BATCH_BLOCKS = 64
 # A stop ends within 5 s whatever hangs; when each stage must be done, in seconds after the stop.
 SOURCES_BY_S, PIPELINE_BY_S, SINKS_BY_S, STOPPED_BY_S, END_BY_S = 1.0, 2.2, 3.6, 4.1, 4.6
@@ -79,6 +80,9 @@ class Agent:
         self._stop_sinks = threading.Event()
         self._stop_link = threading.Event()
         self._stop_at: float | None = None
+        # The first look comes when connections have had their time.
+        self._look_at = self._tell_at = clock.monotonic() + LOOK_S
+        self._told_reasons: object = None
         self._link: MqttLink | None = None
         self._link_thread: threading.Thread | None = None
         self.runners = self._make_sinks()
@@ -91,12 +95,8 @@ class Agent:
         """
         self._start()
         try:
-            next_health = self._clock.monotonic()
             while not should_stop() and not self._done():
-                now = self._clock.monotonic()
-                if now >= next_health:
-                    self._announcer.health(self.health())
-                    next_health = now + self.settings.health.period_s
+                self._tell_health()
                 for stream in self._presence.silent():
                     self._announcer.availability(stream, False)
                 time.sleep(TICK_S)
@@ -118,6 +118,18 @@ class Agent:
             ],
             counters=self.metrics.snapshot(),
         )
+
+    def _tell_health(self) -> None:
+        """Every `health.period_s`, and within a second of a change for better or worse."""
+        now = self._clock.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_S
+        facts = self.health()
+        if now >= self._tell_at or facts["reasons"] != self._told_reasons:
+            self._tell_at = now + self.settings.health.period_s
+            self._told_reasons = facts["reasons"]
+            self._announcer.health(facts)
 
     def _make_sinks(self) -> list[SinkRunner]:
         kinds = [part.kind for part in self.settings.sink]

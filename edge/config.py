@@ -127,7 +127,6 @@ class SerialSource(Section):
     units: str | None = Field(
         default=None, description="Unit of CSV values (uV, mV, V, 1). Default: the bundle's."
     )
-    hello_period_s: Seconds = Field(default=2.0, description="HELLO is asked for this often until it comes.")
     silence_s: Seconds = Field(
         default=10.0, description="A port that yields nothing for so long is opened again."
     )

@@ -23,11 +23,15 @@ from edge.warnings_once import WarnOnce
 log = logging.getLogger("edge.engine")
 
 
+# What the windowing counts of each stream and the agent adds up, in samples but for the gaps.
+_COUNTED = ("samples", "gaps", "missing", "not_finite", "lead_off", "late")
+
+
 @dataclass
 class _Stream:
     windower: Windower
     seq: int = 0
-    ended: bool = False
+    counted: tuple[int, ...] = (0,) * len(_COUNTED)
 
 
 class Engine:
@@ -90,6 +94,7 @@ class Engine:
             self._metrics.add_by("dropped", "bad_block")
             self._warn.warn(f"block {block.stream}", "block dropped: %s", error)
             return []
+        self._count(stream)
         if block.end:
             self._streams.done(block.stream)
         return [self._classify(stream, window) for window in windows]
@@ -105,6 +110,14 @@ class Engine:
     def drop(self, stream_id: str) -> None:
         """Forget a stream's state, whatever it is in."""
         self._streams.drop(stream_id)
+
+    def _count(self, stream: _Stream) -> None:
+        counters = stream.windower.counters
+        now = tuple(getattr(counters, name) for name in _COUNTED)
+        for name, new, old in zip(_COUNTED, now, stream.counted, strict=True):
+            if new != old:
+                self._metrics.add(name, new - old)
+        stream.counted = now
 
     def _classify(self, stream: _Stream, window: Window) -> Result:
         scores = self._classifier.classify(window)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from edge.backoff import Backoff
-from edge.delivery.sinks.base import Sink, SinkError, SinkGone
+from edge.delivery.sinks.base import Sink, SinkError, SinkGone, SinkWaiting
 from edge.delivery.spool import Entry, Spool
 from edge.metrics import Metrics
 from edge.types import Result
@@ -98,6 +98,9 @@ class SinkRunner:
             log.warning("%s: %s; further results are dropped", self.sink.name, error)
             self.gone = True
             self._metrics.add_by("dropped", "sink_gone", len(self.spool))
+        except SinkWaiting as error:
+            self.last_error = str(error)
+            self._close()
         except SinkError as error:
             self._failed(str(error))
             return False
@@ -123,16 +126,16 @@ class SinkRunner:
         try:
             self.sink.write(results)
         except SinkError as error:
-            self.spool.remove(entries[at].key for at in error.done if at < len(entries))
+            self.spool.remove([entries[at].key for at in error.done])
             self._metrics.add(f"delivered_{self.sink.kind}", len(error.done))
             if error.refused:
-                self.spool.remove(entries[at].key for at in error.refused if at < len(entries))
+                self.spool.remove([entries[at].key for at in error.refused])
                 self._metrics.add_by("dropped", "refused_by_sink", len(error.refused))
                 self._warn.warn("refused", "%s: refused for good: %s", self.sink.name, error)
                 if len(error.done) + len(error.refused) == len(entries):
                     return
             raise
-        self.spool.remove(e.key for e in entries)
+        self.spool.remove([e.key for e in entries])
         self._metrics.add(f"delivered_{self.sink.kind}", len(entries))
 
     def _failed(self, why: str) -> None:

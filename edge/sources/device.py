@@ -1,4 +1,5 @@
-"""Messages of one device (firmware_bridge) to sample blocks: units from HELLO, gaps by the sample count. No IO.
+"""Messages of one device (firmware_bridge) to sample blocks: units from HELLO, order, gaps and time by the device's
+own count and clock. No IO.
 
 Serves the serial source and binary payloads on MQTT alike, so that both give the same blocks.
 """
@@ -12,15 +13,16 @@ from typing import Protocol
 import numpy as np
 
 from edge.names import to_name
-from edge.sources.arrival import ArrivalClock
-from edge.types import FloatArray, SampleBlock
-from firmware_bridge.messages import BadFrame, CsvSamples, Decoded, Hello, Samples, Status
+from edge.types import SampleBlock
+from firmware_bridge.clock import DeviceClock
+from firmware_bridge.messages import BadFrame, Command, CsvSamples, Decoded, Hello, Samples
+from firmware_bridge.receiver import Block, Receiver
 from firmware_bridge.units import to_physical
 
-# PROTOCOL.md, section 4: a jump beyond this is a restart, not a gap.
-RESTART_SAMPLES = 1 << 20
 _WRAP = 1 << 32
 _CRC_REASONS = frozenset({"crc", "cobs", "too_short", "too_long"})
+# On a link that may send a message twice, repeats this recent are no restart of the device.
+REPEAT_S = 60.0
 
 
 class Report(Protocol):
@@ -39,18 +41,12 @@ class CsvSpec:
     units: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Format:
-    rate_hz: float
-    channels: tuple[str, ...]
-    units: tuple[str, ...]
-
-
 class DeviceTracker:
     """State of one device's stream.
 
     stream: its id, or None to take the device's own. `utc_minus_monotonic` is asked for each block.
-    csv: rate, names and unit for the CSV dialect.
+    csv: rate, names and unit for the CSV dialect, where that may come.
+    resend: the link goes both ways: ask for what is missing. Off, it may also repeat what it sent (MQTT).
     """
 
     def __init__(
@@ -58,153 +54,131 @@ class DeviceTracker:
         stream: str | None,
         report: Report,
         utc_minus_monotonic: Callable[[], float],
+        *,
         csv: CsvSpec | None = None,
+        resend: bool = True,
     ) -> None:
         self._stream = stream
         self._report = report
         self._utc = utc_minus_monotonic
         self._csv = csv
-        self.hello: Hello | None = None
-        self._epoch = ""
-        self._next: int | None = None  # index after the newest sample, unwrapped
-        self._clock = ArrivalClock(1.0)
-        self._hello_just_came = False
-        self._restarts = 0
+        self._resend = resend
+        self._receiver = Receiver(resend=resend)
+        self._clock = DeviceClock()
+        self._clock_epoch = ""
         self._crc_errors = 0  # since the last block
+        self._next_seq: int | None = None  # after the newest block, where repeats are to be known
         self._rows: int | None = None  # rows of the CSV dialect so far
+        self._csv_epoch = ""
 
     @property
-    def stream(self) -> str | None:
-        """The stream's id once it is known."""
-        return self._stream or (to_name(self.hello.device_id, "device") if self.hello else None)
-
-    @property
-    def needs_hello(self) -> bool:
-        """Samples come, or may come, that cannot be understood without a HELLO."""
-        return self.hello is None and self._rows is None
-
-    def reset(self) -> None:
-        """The line was closed: another device may be there next. A device's own count lets it go on where it was."""
-        self.hello, self._rows = None, None
-        self._hello_just_came = False
+    def hello(self) -> Hello | None:
+        """The device's latest HELLO."""
+        return self._receiver.hello
 
     def push(self, message: Decoded, monotonic_s: float) -> list[SampleBlock]:
-        """The blocks that a message read at `monotonic_s` completes: none or one."""
-        if isinstance(message, Samples):
-            block = self._samples(message, monotonic_s)
-            self._hello_just_came = False
-            return [block] if block is not None else []
+        """The blocks that are in order now, after a message read at `monotonic_s`."""
         if isinstance(message, CsvSamples):
-            block = self._csv_rows(message, monotonic_s)
-            return [block] if block is not None else []
-        if isinstance(message, Hello):
-            self._take_hello(message)
-        elif isinstance(message, BadFrame):
+            return self._csv_rows(message, monotonic_s)
+        if isinstance(message, BadFrame):
             self._crc_errors += message.reason in _CRC_REASONS
             says = f"bad frame of {message.size} bytes ({message.reason}): {message.detail}"
             self._report(f"frame_{message.reason}", says)
-        elif isinstance(message, Status) and self.hello is not None and message.boot != self.hello.boot:
-            self.hello = None  # it restarted and we missed its HELLO
-        return []
+            return []
+        if isinstance(message, Samples) and self._is_repeat(message):
+            self._report("repeated", "samples that came before", len(message.values))
+            return []
+        before = self._receiver.counters.before_hello
+        blocks = self._receiver.push(message, monotonic_s)
+        if isinstance(message, Samples):
+            if self._receiver.counters.before_hello != before:
+                says = "samples before the HELLO that says their rate and unit; asking for it"
+                self._report("no_hello", says, len(message.values))
+            elif self._receiver.hello is not None:
+                self._observe(message, self._receiver.hello, monotonic_s)
+        return self._to_blocks(blocks)
 
-    def _take_hello(self, hello: Hello) -> None:
-        epoch = f"{hello.device_id}.{hello.boot:08x}@{hello.rate_hz:g}"
-        if self._epoch.partition("~")[0] != epoch:
-            self._start(epoch, hello.rate_hz)
-        self.hello = hello
-        self._hello_just_came = True
+    def poll(self, monotonic_s: float) -> list[SampleBlock]:
+        """Blocks whose gap has been waited for long enough. Call it a few times a second where `resend`."""
+        return self._to_blocks(self._receiver.poll(monotonic_s))
 
-    def _start(self, epoch: str, rate_hz: float) -> None:
-        self._epoch, self._next, self._clock = epoch, None, ArrivalClock(rate_hz)
+    def commands(self, monotonic_s: float) -> list[Command]:
+        """What to send to the device now."""
+        return [] if self._rows is not None else self._receiver.commands(monotonic_s)
 
-    def _samples(self, message: Samples, monotonic_s: float) -> SampleBlock | None:
-        hello = self.hello
-        n, width = message.values.shape
-        if hello is None:
-            self._report("no_hello", "samples before HELLO, which says their rate and unit", n)
-            return None
-        if width != len(hello.channels):
-            self._report("bad_channels", f"SAMPLES has {width} channels, HELLO {len(hello.channels)}", n)
-            return None
-        index = self._index(message.seq)
-        if index is None:
-            self.hello = None
-            self._report(
-                "no_hello", f"sample count jumped to {message.seq}: the device restarted; asking for HELLO", n
-            )
-            return None
-        values = to_physical(message.values, hello.channels)
-        form = _Format(
-            hello.rate_hz, tuple(c.name for c in hello.channels), tuple(c.unit for c in hello.channels)
+    def lost_connection(self) -> list[SampleBlock]:
+        """The line was closed: give out what is held; another device may be there next."""
+        self._rows = None
+        return self._to_blocks(self._receiver.lost_connection())
+
+    def _is_repeat(self, samples: Samples) -> bool:
+        if self._resend or self._next_seq is None or self.hello is None:
+            return False
+        end = samples.seq + len(samples.values)
+        away = (end - self._next_seq + _WRAP // 2) % _WRAP - _WRAP // 2
+        return -REPEAT_S * self.hello.rate_hz < away <= 0 and len(samples.values) > 0
+
+    def _epoch(self, hello: Hello, count: str) -> str:
+        return f"{hello.device_id}.{count}@{hello.rate_hz:g}"
+
+    def _observe(self, samples: Samples, hello: Hello, monotonic_s: float) -> None:
+        epoch = self._epoch(hello, self._receiver.epoch)
+        if epoch != self._clock_epoch:
+            self._clock_epoch, self._clock = epoch, DeviceClock()
+        first_us = self._clock.unwrap(samples.device_time_us)
+        last_us = first_us + round(max(len(samples.values) - 1, 0) * 1e6 / hello.rate_hz)
+        self._clock.observe(last_us, monotonic_s)
+
+    def _to_blocks(self, blocks: list[Block]) -> list[SampleBlock]:
+        return [self._to_block(block) for block in blocks]
+
+    def _to_block(self, block: Block) -> SampleBlock:
+        hello, samples = block.hello, block.samples
+        self._next_seq = (samples.seq + len(samples.values)) % _WRAP
+        return self._made(
+            stream=self._stream or to_name(hello.device_id, "device"),
+            epoch=self._epoch(hello, block.epoch),
+            first_index=block.first_index,
+            t0=self._clock.gateway_s(self._clock.unwrap(samples.device_time_us)),
+            rate_hz=hello.rate_hz,
+            channels=tuple(channel.name for channel in hello.channels),
+            units=tuple(channel.unit for channel in hello.channels),
+            values=to_physical(samples.values, hello.channels),
+            end=samples.end,
+            lead_off=samples.lead_off != 0,
         )
-        return self._block(index, form, values, monotonic_s, end=message.end, lead_off=message.lead_off != 0)
 
-    def _index(self, seq: int) -> int | None:
-        """The sample count without its wrap at 2^32; None where the device must have restarted."""
-        if self._next is None:
-            return seq
-        if seq == 0 and self._hello_just_came and self._next % _WRAP:
-            # A device without a boot counter that works: counts from 0 again under the same number.
-            self._restarts += 1
-            epoch = self._epoch.partition("~")[0]
-            self._start(
-                f"{epoch}~{self._utc():.3f}.{self._restarts}", self.hello.rate_hz if self.hello else 1.0
-            )
-            return 0
-        difference = (seq - self._next + (_WRAP >> 1)) % _WRAP - (_WRAP >> 1)
-        if abs(difference) <= RESTART_SAMPLES:
-            return self._next + difference
-        if self._hello_just_came:
-            # Its HELLO names the boot that we know: it has gone on counting while we were away.
-            return self._next + difference % _WRAP
-        return None
-
-    def _csv_rows(self, message: CsvSamples, monotonic_s: float) -> SampleBlock | None:
+    def _csv_rows(self, message: CsvSamples, monotonic_s: float) -> list[SampleBlock]:
         n, width = message.values.shape
         spec = self._csv
         if spec is None or spec.rate_hz is None:
             self._report("no_rate", "lines of numbers say no rate: set rate_hz of this source", n)
-            return None
+            return []
         channels = spec.channels or message.columns
         if len(channels) != width:
             says = f"lines have {width} columns, the source's channels are {', '.join(channels)}"
             self._report("bad_channels", says, n)
-            return None
-        self._stream = self._stream or spec.stream
+            return []
         if self._rows is None:
-            self._rows = 0
-            self._start(f"csv{monotonic_s + self._utc():.3f}@{spec.rate_hz:g}", spec.rate_hz)
-        values = message.values.astype(np.float32)
-        form = _Format(spec.rate_hz, channels, (spec.units,) * width)
-        return self._block(self._next or 0, form, values, monotonic_s)
-
-    def _block(
-        self,
-        index: int,
-        form: _Format,
-        values: FloatArray,
-        monotonic_s: float,
-        *,
-        end: bool = False,
-        lead_off: bool = False,
-    ) -> SampleBlock:
-        after = index + values.shape[0]
-        if self._next is None or after > self._next:
-            self._next = after
-        self._clock.arrived(after, monotonic_s)
-        crc_errors, self._crc_errors = self._crc_errors, 0
-        stream = self.stream
-        assert stream is not None
-        return SampleBlock(
-            stream=stream,
-            epoch=self._epoch,
-            first_index=index,
-            t0=self._clock.monotonic_of(index) + self._utc(),
-            rate_hz=form.rate_hz,
-            channels=form.channels,
-            units=form.units,
-            values=values,
-            end=end,
-            crc_errors=crc_errors,
-            lead_off=lead_off,
+            # Lines have no count: after each opening of the port another one begins.
+            began = monotonic_s - n / spec.rate_hz + self._utc()
+            self._rows, self._csv_epoch, self._clock = 0, f"csv{began:.3f}@{spec.rate_hz:g}", DeviceClock()
+        first, self._rows = self._rows, self._rows + n
+        self._clock.observe(round((self._rows - 1) * 1e6 / spec.rate_hz), monotonic_s)
+        block = self._made(
+            stream=self._stream or spec.stream,
+            epoch=self._csv_epoch,
+            first_index=first,
+            t0=self._clock.gateway_s(round(first * 1e6 / spec.rate_hz)),
+            rate_hz=spec.rate_hz,
+            channels=channels,
+            units=(spec.units,) * width,
+            values=message.values.astype(np.float32),
         )
+        return [block]
+
+    def _made(self, *, t0: float, **fields: object) -> SampleBlock:
+        crc_errors, self._crc_errors = self._crc_errors, 0
+        # A clock that stood before 1970 must not make the block one that the pipeline refuses.
+        utc = max(0.0, t0 + self._utc())
+        return SampleBlock(t0=utc, crc_errors=crc_errors, **fields)  # type: ignore[arg-type]

@@ -27,6 +27,7 @@ from edge.sources.timeline import Timeline
 from edge.streamtable import StreamTable
 from edge.topics import Topics, stream_of
 from edge.types import SampleBlock
+from edge.warnings_once import WarnOnce
 from firmware_bridge.decoder import FrameDecoder
 
 log = logging.getLogger("edge.sources.mqtt")
@@ -72,6 +73,7 @@ class MqttSamples:
         self._max_streams = max_streams
         self._clock = clock
         self._drops = Drops(metrics, log)
+        self._warn = WarnOnce(log)
         self._streams: StreamTable[_Stream] = StreamTable(
             self._new_stream, max_streams, idle_s, clock.monotonic
         )
@@ -178,12 +180,16 @@ class MqttSamples:
 
     def _place(self, stream: str, parsed: ParsedSamples) -> list[SampleBlock]:
         state = self._state(stream)
-        n = parsed.values.shape[0]
+        n, before_hz = parsed.values.shape[0], state.timeline.rate_hz
         place = state.timeline.place(
             parsed.t0, n, parsed.rate_hz, self._clock.utc(), epoch=parsed.epoch, end=parsed.end
         )
         if place is None:
             raise PayloadError("repeated", "samples of a record whose end has come already", field="t0")
+        if before_hz is not None and before_hz != parsed.rate_hz:
+            self._metrics.add("rate_changes")
+            says = "stream %s: rate changed from %g to %g Hz; its window starts anew"
+            self._warn.warn(f"rate {stream}", says, stream, before_hz, parsed.rate_hz)
         if parsed.end:
             self._streams.done(stream)
         return [
@@ -229,7 +235,7 @@ class MqttSamples:
 
         return _Stream(
             Timeline(self._settings.gap_tolerance_s),
-            DeviceTracker(stream, report, self._clock.utc_minus_monotonic),
+            DeviceTracker(stream, report, self._clock.utc_minus_monotonic, resend=False),
         )
 
     def _check_channels(self, channels: tuple[str, ...], units: tuple[str, ...]) -> None:

@@ -1,7 +1,8 @@
 """Samples from a device on a serial port: frames (PROTOCOL.md) or lines of numbers.
 
 The port is opened again when it vanishes or falls silent; what was missed in between shows as a gap in the
-device's own count. The first HELLO is asked for until it comes.
+device's own count. HELLO is asked for until it comes, and missing samples while the device can
+send them again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from edge.metrics import Metrics
 from edge.names import to_name
 from edge.sources.base import Closed, Drops, Emit
 from edge.sources.device import CsvSpec, DeviceTracker
+from edge.types import SampleBlock
 from edge.warnings_once import WarnOnce
 from firmware_bridge import codec
 from firmware_bridge.decoder import FrameDecoder
@@ -30,6 +32,7 @@ log = logging.getLogger("edge.sources.serial")
 READ_S = 0.25  # how late a stop may be noticed while nothing comes in
 # A slow sensor is silent between its samples: reopening waits for so many of them.
 SILENT_SAMPLES = 10.0
+START_ID = 0  # the receiver numbers its own commands from 1
 
 
 class Stream(Protocol):
@@ -73,14 +76,12 @@ class SerialDevice:
             settings.channels,
             settings.units or spec.units,
         )
-        self._tracker = DeviceTracker(settings.stream, self._report, clock.utc_minus_monotonic, csv)
+        self._tracker = DeviceTracker(settings.stream, self._report, clock.utc_minus_monotonic, csv=csv)
         self._stream: Stream | None = None
         self._decoder = FrameDecoder(settings.dialect)
         self._connections = 0
         self._heard_s = 0.0
-        self._asked_s = 0.0
         self._ended = False
-        self._command_id = 0
         self._silent = ""
 
     def status(self) -> dict[str, object]:
@@ -107,25 +108,30 @@ class SerialDevice:
                 self._stream.close()
 
     def step(self, emit: Emit) -> None:
-        """Read once, hand on what came, ask for HELLO where it is due, reopen where the port is silent."""
+        """Read once, hand on what came, ask for what is missing, open the port again where it is silent."""
         stream = self._stream
         assert stream is not None  # _open came first
         data = stream.read(READ_S)
         now = self._clock.monotonic()
+        blocks: list[SampleBlock] = []
         if stream.connections != self._connections:
-            self._connected(now, stream)
+            blocks += self._connected(now, stream)
         if data:
             self._heard(now)
             for message in self._decoder.feed(data):
                 if isinstance(message, Hello):
                     self._greeted(stream, message)
-                for block in self._tracker.push(message, now):
-                    self._metrics.add("messages")
-                    emit(block)
-                if isinstance(message, Samples):
+                elif isinstance(message, Samples):
                     self._ended = message.end
+                blocks += self._tracker.push(message, now)
+        blocks += self._tracker.poll(now)
+        for block in blocks:
+            self._metrics.add("messages")
+            emit(block)
         if not stream.problem:
-            self._ask_hello(stream, now)
+            if self._decoder.dialect != "csv":
+                for command in self._tracker.commands(now):
+                    stream.write(codec.encode(command))
             self._check_silence(now)
 
     def _open(self) -> None:
@@ -133,13 +139,13 @@ class SerialDevice:
         self._connections = 0
         self._heard_s = self._clock.monotonic()
 
-    def _connected(self, now: float, stream: Stream) -> None:
+    def _connected(self, now: float, stream: Stream) -> list[SampleBlock]:
         """A new line: what was half-read is void, and another device may be there."""
         self._connections = stream.connections
         self._decoder = FrameDecoder(self._settings.dialect)
-        self._tracker.reset()
-        self._heard_s, self._asked_s = now, 0.0
+        self._heard_s = now
         self._ended = False
+        return self._tracker.lost_connection()
 
     def _heard(self, now: float) -> None:
         self._heard_s = now
@@ -149,21 +155,17 @@ class SerialDevice:
 
     def _greeted(self, stream: Stream, hello: Hello) -> None:
         known = self._tracker.hello
-        if known is not None and (known.device_id, known.boot) == (hello.device_id, hello.boot):
+        if known is not None and (known.device_id, known.boot, known.rate_hz) == (
+            hello.device_id,
+            hello.boot,
+            hello.rate_hz,
+        ):
             return
+        if known is not None and known.rate_hz != hello.rate_hz:
+            self._metrics.add("rate_changes")
         log.info("%s: %s (%s), %g Hz", stream.device, hello.device_id, hello.firmware, hello.rate_hz)
         if hello.obeys_commands:
-            self._command(stream, Verb.START)
-
-    def _ask_hello(self, stream: Stream, now: float) -> None:
-        due = not self._asked_s or now - self._asked_s >= self._settings.hello_period_s
-        if due and self._tracker.needs_hello and self._decoder.dialect != "csv":
-            self._asked_s = now
-            self._command(stream, Verb.HELLO)
-
-    def _command(self, stream: Stream, verb: Verb) -> None:
-        self._command_id = (self._command_id + 1) % 0x10000
-        stream.write(codec.encode(Command(self._command_id, verb)))
+            stream.write(codec.encode(Command(START_ID, Verb.START)))
 
     def _check_silence(self, now: float) -> None:
         hello = self._tracker.hello

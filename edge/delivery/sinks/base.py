@@ -20,6 +20,12 @@ class SinkError(EdgeError):
         self.refused = refused
 
 
+class SinkWaiting(SinkError):  # noqa: N818 - a state, not a fault
+    """What the sink depends on (a connection) is away; it is being waited for and was told elsewhere. Raised
+    after some waiting, so that trying again at once is right.
+    """
+
+
 class SinkGone(SinkError):  # noqa: N818 - a state, not a fault
     """Nobody will ever read this sink again (a closed pipe): trying again is of no use."""
 

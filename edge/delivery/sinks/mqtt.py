@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edge.delivery.sinks.base import SinkError
+from edge.delivery.sinks.base import SinkError, SinkWaiting
 from edge.mqtt_link import BrokerError, MqttLink
 from edge.topics import Topics
 from edge.types import Result
 
+CONNECT_S = 0.5  # how long opening waits for the connection: a stop must not wait longer
 REFUSED_FOR_GOOD = frozenset(
     {0x90, 0x95, 0x99}
 )  # topic name invalid, packet too large, payload format invalid
@@ -75,8 +76,8 @@ class MqttSink:
                 self._early[mid] = code
 
     def open(self) -> None:
-        if not self._link.connected:
-            raise SinkError(self._link.last_error or "not connected")
+        if not self._link.wait_connected(CONNECT_S):
+            raise SinkWaiting(self._link.last_error or "not connected")
 
     def write(self, results: Sequence[Result]) -> None:
         latest = {r.stream: r.id for r in results if not r.historical} if self._last else {}
@@ -151,10 +152,9 @@ class MqttSink:
         if not open_ and not refused:
             return
         done = [at for at in range(count) if at not in open_ and at not in refused]
+        if not self._link.connected:
+            raise SinkWaiting(self._link.last_error or "connection lost", done=done, refused=refused)
+        says = f"no acknowledgement within {self._ack_timeout_s:g} s"
         if worst:
             says = f"refused by the broker: {_REASONS.get(worst, 'reason')} (0x{worst:02x})"
-        elif self._link.connected:
-            says = f"no acknowledgement within {self._ack_timeout_s:g} s"
-        else:
-            says = self._link.last_error or "connection lost"
         raise SinkError(says, done=done, refused=refused)
