@@ -113,6 +113,7 @@ def read_recipe(path: str | Path) -> Recipe:
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
+        # a misspelt key also makes its right name missing: name the misspelling first
+        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in first["loc"])
         raise RecipeError(f"{path}: {key}: {first['msg']}") from error

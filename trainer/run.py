@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from edge.bundle import preprocess
+from trainer import history
 from trainer.data.base import Dataset, Windows
 from trainer.defenses.adversarial_training import AdversarialTraining
 from trainer.defenses.encode_decode import Reconstruction
@@ -108,7 +109,9 @@ def validator(recipe: Recipe, model: Any, windows: Windows) -> Callable[[], tupl
     def run() -> tuple[float, float]:
         clean, robust = np.empty(n, np.int64), np.empty(n, np.int64)
         for begin in range(0, n, size):
-            part = slice(min(begin, n - size), min(begin, n - size) + size)  # the last block overlaps: one shape
+            part = slice(
+                min(begin, n - size), min(begin, n - size) + size
+            )  # the last block overlaps: one shape
             c, r = compiled(*(gradients.tensor(a[part]) for a in (x, valid, target)))
             clean[part], robust[part] = np.asarray(c), np.asarray(r)
         return float(np.mean(clean == y)), float(np.mean(robust == y)) if budget else float("nan")
@@ -180,5 +183,6 @@ def train(
         "start": str(start) if start else None,
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+    history.plot(out)
     (out / "run.json").write_text(json.dumps(facts, indent=1) + "\n")
     return out

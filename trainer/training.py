@@ -43,7 +43,8 @@ class _State:
     step: int = 0
 
     def variables(self) -> list[Any]:
-        return [*self.model.weights, *self.average, *self.optimizer.variables]
+        # variables, not weights: dropout's random state is among them
+        return [*self.model.variables, *self.average, *self.optimizer.variables]
 
 
 def learning_rate(step: int, total: int, warmup: int, peak: float) -> float:

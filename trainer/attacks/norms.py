@@ -19,9 +19,12 @@ def budget(epsilon: float | np.ndarray, shape: tuple[int, int, int]) -> np.ndarr
     if e.ndim == 1 and len(e) == shape[0]:
         e = e[:, None, None]
     try:
-        return np.broadcast_to(e, np.broadcast_shapes(e.shape, (shape[0], 1, 1))).astype(np.float32)
-    except ValueError as error:
-        raise AttackError(f"epsilon of shape {e.shape} does not fit windows of shape {shape}") from error
+        fits = np.broadcast_shapes(e.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise AttackError(f"epsilon of shape {e.shape} does not fit windows of shape {shape}")
+    return np.broadcast_to(e, np.broadcast_shapes(e.shape, (shape[0], 1, 1))).astype(np.float32)
 
 
 def project_linf(x_adv: np.ndarray, x: np.ndarray, epsilon: np.ndarray, mask: np.ndarray) -> np.ndarray:

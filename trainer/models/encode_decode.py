@@ -32,10 +32,9 @@ def build(
     """Input (time, 1) in raw units -> reconstruction (time, 1) in the same units.
 
     Levels are spaced by a sinh (``scale``, ``reach``) unless ``low`` and ``high`` are given, which space them
-    evenly (paper 1). ``window_samples`` must be a multiple of ``stride``.
+    evenly (paper 1). A window that is no multiple of ``stride`` is padded inside and cut again.
     """
-    if spec.window_samples % stride:
-        raise ValueError(f"window of {spec.window_samples} samples is not a multiple of the stride {stride}")
+    extra = -spec.window_samples % stride
     keras.utils.set_random_seed(seed)
     if low is not None and high is not None:
         thermometer = Thermometer(even_thresholds(levels, low, high), name="thermometer")
@@ -47,10 +46,14 @@ def build(
         unit = scale
     inputs = keras.Input((spec.window_samples, 1), name="window")
     x: Any = thermometer(inputs)
+    if extra:
+        x = layers.ZeroPadding1D((0, extra), name="pad")(x)
     x = layers.Conv1D(width, kernel, strides=stride, padding="same", activation="relu", name="encode1")(x)
     x = layers.Conv1D(width, 5, padding="same", activation="relu", name="encode2")(x)
     x = layers.Conv1D(stride, 5, padding="same", name="decode")(x)
-    x = layers.Reshape((spec.window_samples, 1), name="interleave")(x)
+    x = layers.Reshape((spec.window_samples + extra, 1), name="interleave")(x)
+    if extra:
+        x = layers.Cropping1D((0, extra), name="crop")(x)
     return keras.Model(inputs, layers.Rescaling(unit, name="reconstruction")(x), name="encode_decode")
 
 

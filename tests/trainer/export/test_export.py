@@ -1,0 +1,161 @@
+"""Export: the graph computes what was trained, int8 keeps it, and the front end stays in float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from edge.bundle import read_bundle, signing
+from edge.pipeline.golden import load_verified
+from tests.trainer.training.test_run import RECIPE, parts
+from trainer.data.base import DataSpec
+from trainer.errors import ExportError
+from trainer.export import golden, graph, quantize
+from trainer.export.pack import export_run, thresholds
+from trainer.export.parity import Parity
+from trainer.models import compact, encode_decode, resnet
+from trainer.run import train
+
+SPEC = DataSpec("toy", ("a", "b", "c"), "uV", 100.0, 200)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export")
+    (folder / "recipe.toml").write_text(RECIPE.replace("epochs = 4", "epochs = 12") + "max_drop = 0.5\n")
+    return train(folder / "recipe.toml", "", folder / "run", parts=parts())
+
+
+@pytest.mark.parametrize("model", ["compact", "resnet"])
+@pytest.mark.parametrize("defended", [True, False])
+def test_the_graph_computes_what_was_trained(model: str, defended: bool) -> None:
+    classifier = (
+        compact.build(SPEC, stem=4, widths=(4, 6)) if model == "compact" else resnet.build(SPEC, width=4)
+    )
+    front = encode_decode.build(SPEC, levels=8, width=4, kernel=5, stride=5) if defended else None
+    x = np.round(np.random.default_rng(0).normal(0, 300, (1, 200, 1))).astype(np.float32)
+    out = graph.build(classifier, front, 1.0)(x)
+    if front is None:
+        logits = classifier(x)
+        assert set(out) == {"probabilities", "embedding", "features"}
+    else:
+        logits, reconstruction = encode_decode.join(front, classifier)(x)
+        assert np.allclose(out["reconstruction"], reconstruction, atol=1e-2)
+        assert np.allclose(out["probabilities_raw"], keras.ops.softmax(classifier(x)), atol=1e-4)
+    assert np.allclose(out["probabilities"], keras.ops.softmax(logits), atol=1e-4)
+
+
+def test_coarse_and_fine_lose_nothing_within_their_range() -> None:
+    x = np.array([-4096, -4095, -33, -32, -1, 0, 1, 31, 32, 4095], np.float32).reshape(1, -1, 1)
+    split = np.asarray(graph.CoarseFine(1.0)(x))
+    assert np.array_equal(split[..., :1] * 32 + split[..., 1:], x)
+    assert split[..., 0].min() >= -128
+    assert split[..., 0].max() <= 127
+    assert split[..., 1].min() >= 0
+    assert split[..., 1].max() < 32
+    assert np.array_equal(np.round(split), split)
+    beyond = np.asarray(graph.CoarseFine(1.0)(np.array([[[9e9], [-9e9]]], np.float32)))
+    assert np.array_equal(beyond[0] @ [32, 1], [4095, -4096])
+
+
+def test_the_front_end_stays_float_and_the_rest_is_int8() -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    classifier = compact.build(SPEC, stem=4, widths=(4, 6))
+    front = encode_decode.build(SPEC, levels=8, width=4, kernel=5, stride=5)
+    rng = np.random.default_rng(0)
+    x = np.round(rng.normal(0, 300, (20, 200, 1))).astype(np.float32)
+    model = quantize.convert(graph.build(classifier, front, 1.0), "int8", x)
+    interpreter = Interpreter(model_content=model, num_threads=1)
+    interpreter.allocate_tensors()
+    details = interpreter.get_tensor_details()
+    split = [t for t in details if tuple(t["shape"]) == (1, 200, 2)]
+    assert {np.dtype(t["dtype"]).name for t in split} == {"float32", "int8"}
+    scale, zero = next(t["quantization"] for t in split if t["dtype"] == np.int8)
+    assert (scale, zero) == (1.0, 0)  # whole microvolts reach int8 unrounded
+    compared = [t for t in details if tuple(t["shape"]) == (1, 200, 8) and t["dtype"] == np.bool_]
+    assert len(compared) == 1
+    int8 = [t for t in details if t["dtype"] == np.int8]
+    assert len(int8) > 20
+    assert interpreter.get_input_details()[0]["dtype"] == np.float32
+
+
+@pytest.mark.parametrize("mode", quantize.MODES)
+def test_every_mode_packs_and_verifies(run: Path, tmp_path: Path, mode: str) -> None:
+    out = tmp_path / "toy.bundle"
+    exported = export_run(run, out, mode=mode, parts=parts())
+    bundle, classifier = load_verified(out)
+    assert bundle.manifest.quantization == mode
+    assert set(bundle.manifest.outputs) == {
+        "probabilities",
+        "probabilities_raw",
+        "reconstruction",
+        "embedding",
+        "features",
+    }
+    assert bundle.head is not None
+    assert bundle.head["kernel"].shape[1] == 2
+    assert bundle.card["validation"]["float"]["n"] == 12
+    assert exported.parity.agreement >= 0.8
+    assert bundle.manifest.thermometer is not None
+    assert len(bundle.manifest.thermometer.thresholds) == 8
+    x = parts()[1].windows().x[:1]
+    answer = classifier.run(x)
+    assert np.isclose(answer["probabilities"].sum(), 1.0, atol=1e-3)
+
+
+def test_the_same_run_gives_the_same_bytes(run: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        export_run(run, tmp_path / name, parts=parts())
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_signed(run: Path, tmp_path: Path) -> None:
+    public = signing.generate_keys(tmp_path / "key.pem")
+    export_run(
+        run, tmp_path / "s.bundle", parts=parts(), signing_key=signing.load_private_key(tmp_path / "key.pem")
+    )
+    assert read_bundle(tmp_path / "s.bundle", trusted_key=public).verified
+
+
+def test_a_drop_above_the_recipes_is_refused(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worse = Parity(100, 90, 30, 0.4, np.zeros(0), np.zeros(0))
+    monkeypatch.setattr("trainer.export.pack.compare", lambda *_: worse)
+    with pytest.raises(ExportError, match=r"falls from 0\.900 to 0\.300"):
+        export_run(run, tmp_path / "x.bundle", parts=parts())
+    assert not (tmp_path / "x.bundle").exists()
+
+
+def test_what_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"no recipe\.toml"):
+        export_run(tmp_path, tmp_path / "x.bundle")
+
+
+def test_thresholds_keep_the_false_alarms() -> None:
+    rng = np.random.default_rng(0)
+    parity = Parity(1000, 900, 900, 1.0, rng.normal(10, 1, 1000), rng.random(1000))
+    decision = thresholds(parity, 0.02)
+    assert decision.suspect_residual is not None
+    assert decision.suspect_disagreement is not None
+    alarms = (parity.residuals > decision.suspect_residual) | (
+        parity.disagreements > decision.suspect_disagreement
+    )
+    assert alarms.mean() <= 0.02
+    assert alarms.mean() > 0.005
+
+
+@pytest.mark.parametrize("units", ["uV", "1"])
+def test_golden_windows_are_synthetic_and_fixed(units: str) -> None:
+    spec = DataSpec("toy", ("a", "b"), units, 300.0, 900)
+    x, valid = golden.windows(spec)
+    again, _ = golden.windows(spec)
+    assert np.array_equal(x, again)
+    assert x.shape == (golden.COUNT, 900, 1)
+    assert not valid[-1].all()
+    assert np.all(x[~valid] == 0)
+    assert x.std() > 0.1
