@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import ResultError
@@ -63,6 +63,7 @@ EXAMPLE = Result(
 )
 
 
+@settings(deadline=None)
 @given(results)
 def test_json_there_and_back(result: Result) -> None:
     text = result.to_json()
@@ -156,6 +157,7 @@ def test_unknown_fields_pass_so_that_old_subscribers_read_new_agents() -> None:
     assert Result.from_json(json.dumps({**EXAMPLE.to_dict(), "digest": "x"})).id == EXAMPLE.id
 
 
+@settings(deadline=None)
 @given(times)
 def test_times_there_and_back(time_s: float) -> None:
     assert abs(parse_time(rfc3339(time_s)) - time_s) <= 0.0006

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -24,6 +24,7 @@ def masked(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return window, draw(hnp.arrays(np.bool_, window.shape[0]))
 
 
+@settings(deadline=None)
 @given(masked())
 def test_remove_dc_centres_what_is_valid_and_zeroes_the_rest(case: tuple[np.ndarray, np.ndarray]) -> None:
     window, valid = case
@@ -38,6 +39,7 @@ def test_remove_dc_centres_what_is_valid_and_zeroes_the_rest(case: tuple[np.ndar
         np.testing.assert_allclose(out[valid], expected, atol=1e-5 * (1 + np.abs(window).max()))
 
 
+@settings(deadline=None)
 @given(masked())
 def test_invalid_samples_have_no_influence(case: tuple[np.ndarray, np.ndarray]) -> None:
     window, valid = case
@@ -47,6 +49,7 @@ def test_invalid_samples_have_no_influence(case: tuple[np.ndarray, np.ndarray]) 
     assert np.array_equal(apply([], window, valid), apply([], other, valid))
 
 
+@settings(deadline=None)
 @given(windows)
 def test_znorm_gives_mean_zero_and_deviation_one(window: np.ndarray) -> None:
     valid = np.ones(window.shape[0], bool)

@@ -94,7 +94,7 @@ def test_absent_files_and_folders(tmp_path: Path) -> None:
         signing.generate_keys(tmp_path / "no" / "folder")
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.binary(max_size=50), st.integers(0, 63), st.integers(1, 255))
 def test_any_other_signature_is_refused(message: bytes, at: int, change: int) -> None:
     private = bytes(range(32))

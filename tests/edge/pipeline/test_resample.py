@@ -93,6 +93,7 @@ def test_a_slow_sine_passes_and_a_constant_stays(rate_in: int, rate_out: int) ->
     np.testing.assert_allclose(np.concatenate([flat.push(constant), flat.flush()]), 1234.5, rtol=2e-3)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(RATES), st.integers(0, 10**9))
 def test_the_grid_of_outputs_does_not_depend_on_where_a_stream_is_joined(
     rates: tuple[int, int], first_index: int
@@ -127,6 +128,7 @@ def test_ratio(rates: tuple[float, float], want: tuple[int, int]) -> None:
     assert ratio(*rates) == want
 
 
+@settings(deadline=None)
 @given(st.floats(1, 1000), st.floats(1, 1000))
 def test_any_ratio_is_met_closely(rate_in: float, rate_out: float) -> None:
     up, down = ratio(rate_in, rate_out)

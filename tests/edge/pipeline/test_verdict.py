@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.bundle import Decision
@@ -102,6 +102,7 @@ def test_nan_never_reaches_the_wire() -> None:
 names = st.text(max_size=8)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(names, names, names, st.integers(0, 2**63)), min_size=2, max_size=2, unique=True),
 )
