@@ -32,6 +32,8 @@ _QUEUE_BYTES = 2048
 # After this long without taking anything, the reader is gone: its bytes are lost, as on a wire.
 _READER_GONE_S = 1.0
 _POLL_S = 0.002
+# pyserial flushes the port while it opens it; on a busy machine that takes a moment.
+_SETTLE_S = 0.3
 _CSV_BLOCK = 32
 
 
@@ -80,6 +82,21 @@ class PtyLine:
                 return False
         # pyserial flushes while it opens; what is sent after that is kept.
         return not stop.wait(0.05)
+
+    def wait_for_open(self, stop: threading.Event) -> bool:
+        """Wait until somebody opens the port, without sending anything; False if stopped before.
+
+        Our own hold on the far end is given up meanwhile: the kernel then says when another comes.
+        """
+        os.close(self._slave)
+        poller = select.poll()
+        poller.register(self._master, 0)  # hang-ups are always told
+        opened = False
+        while not opened and not stop.is_set():
+            opened = not poller.poll(0)
+            stop.wait(_POLL_S)
+        self._slave = os.open(self.port, os.O_RDWR | os.O_NOCTTY)
+        return opened and not stop.wait(_SETTLE_S)
 
     def _write_now(self, data: bytes) -> int:
         try:
