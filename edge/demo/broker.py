@@ -69,7 +69,14 @@ def _mosquitto(program: str, port: int, folder: Path) -> Iterator[None]:
         encoding="utf-8",
     )
     with log.open("wb") as output:
-        process = subprocess.Popen([program, "-c", str(config)], stdout=output, stderr=output)
+        # A session of its own: Ctrl-C is for the demo, which then stops its parts in order.
+        process = subprocess.Popen(
+            [program, "-c", str(config)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
     try:
         deadline = time.monotonic() + START_S
         while not _answers(port):

@@ -60,10 +60,9 @@ class Stage:
 
     def rhythm(self, first: int, n: int) -> str:
         """What the recording holds in these samples: "normal", or "normal>af" where one changes to the other."""
-        offset = first if first < self.attack_from else first - self.attack_from
         names: list[str] = []
-        for i in range(offset, offset + n, max(1, n // 60)):
-            at = i % self.round_samples
+        for i in range(first, first + n, max(1, n // 60)):
+            at = (i if i < self.attack_from else i - self.attack_from) % self.round_samples
             name = next(rhythm for rhythm, end in self.rhythms if at < end)
             if not names or names[-1] != name:
                 names.append(name)
@@ -98,9 +97,14 @@ def set_stage(seconds: float, speed: float, hop_s: float, data: Path = DATA) -> 
     except FirmwareBridgeError as error:
         raise DemoError(f"{error}; install wavewall again") from error
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DemoError(f"{data}: the demo's files are absent or damaged ({error}); install wavewall again") from error
+        raise DemoError(
+            f"{data}: the demo's files are absent or damaged ({error}); install wavewall again"
+        ) from error
     digital, channels, _ = stored.to_int16()
-    if made_for != hashlib.sha256(digital.astype("<i2").tobytes()).hexdigest() or delta.shape != digital.shape:
+    if (
+        made_for != hashlib.sha256(digital.astype("<i2").tobytes()).hexdigest()
+        or delta.shape != digital.shape
+    ):
         raise DemoError(f"{data / 'perturbation.npz'}: made for another recording; install wavewall again")
     hop = round(hop_s * stored.rate_hz)
     half = int(seconds * speed * stored.rate_hz / 2) // hop * hop

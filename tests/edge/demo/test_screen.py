@@ -30,7 +30,9 @@ def result(label: str, status: Status = "ok") -> Result:
     )  # fmt: skip
 
 
-def show(screen: Screen, model: str, clean: str, attacked: str, status: Status = "ok", windows: int = 3) -> None:
+def show(
+    screen: Screen, model: str, clean: str, attacked: str, status: Status = "ok", windows: int = 3
+) -> None:
     for k in range(windows):
         screen.push(model, 300 * k, result(clean))
         screen.push(model, HALF + 300 * k, result(attacked, status))
