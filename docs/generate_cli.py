@@ -71,18 +71,24 @@ def _usage(name: str, command: Any) -> str:
         words.append("[OPTIONS]")
     for parameter in command.params:
         if _is_argument(parameter) and _shown(parameter):
-            word = (parameter.metavar or parameter.name).upper().strip("[]")
+            word = _metavar(parameter)
             word += "..." if parameter.nargs == -1 and not word.endswith("...") else ""
             words.append(word if parameter.required else f"[{word}]")
     return " ".join(words)
 
 
+def _metavar(parameter: Any) -> str:
+    """The placeholder of a value; without the brackets that some versions put around an optional one."""
+    text = str(parameter.metavar or parameter.name.upper())
+    return text[1:-1] if text[:1] == "[" and text.endswith("]") and "[" not in text[1:] else text
+
+
 def _row(parameter: Any) -> str:
     if _is_argument(parameter):
-        left = f"`{(parameter.metavar or parameter.name).upper().strip('[]')}`"
+        left = f"`{_metavar(parameter)}`"
     else:
         names = ", ".join(f"`{option}`" for option in (*parameter.opts, *parameter.secondary_opts))
-        value = "" if parameter.is_flag else f" {(parameter.metavar or parameter.name).upper().strip('[]')}"
+        value = "" if parameter.is_flag else f" {_metavar(parameter)}"
         left = names[:-1] + value + "`" if value else names
     text = " ".join((parameter.help or "").split())
     if getattr(parameter, "multiple", False):

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from edge.cli import bench, bundles, check, config, ports, replay, run, subscribe
+from edge.demo.command import demo
 
 app = typer.Typer(
     name="edge-agent",
@@ -25,24 +26,7 @@ bundles.register(app)
 ports.register(app)
 config.register(app)
 bench.register(app)
-
-
-def _register_demo() -> None:
-    try:
-        from edge.demo.command import demo
-    except ModuleNotFoundError as error:
-        if error.name is None or not error.name.startswith("edge.demo"):
-            raise
-
-        def demo() -> None:
-            """Show an attack on a simulated device (not part of this installation)."""
-            typer.echo("error: this installation comes without the demo; install wavewall[demo]", err=True)
-            raise typer.Exit(1)
-
-    app.command("demo")(demo)
-
-
-_register_demo()
+app.command("demo")(demo)
 
 
 def main() -> None:
