@@ -6,16 +6,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from edge.pipeline.resample import Resampler
+from edge.bundle import InputSpec
+from edge.errors import EdgeError
+from edge.pipeline.windows import Windower
+from edge.types import SampleBlock, Window
 from trainer.data.base import Dataset, DataSpec, Windows
 from trainer.errors import EvaluationError
-
-VOLTS = {"V": 1.0, "mV": 1e-3, "uV": 1e-6, "µV": 1e-6}
 
 
 def choose(data: Dataset, names: Sequence[str] | None, limit: int | None) -> Dataset:
@@ -64,48 +64,51 @@ def read_names(text: str) -> list[str]:
 
 
 def fit(data: Dataset, spec: DataSpec) -> Windows:
-    """The records of ``data`` as windows of ``spec``, the model's: labels by name, unit and rate converted.
+    """The first window of each record as the agent would cut it for a model that takes ``spec``.
+
+    The agent's own windower does it: channels by name, unit and rate converted, short records padded on both
+    sides. Labels go by name.
 
     Raises:
-        EvaluationError: a label that the model does not know, other channels, or a unit that cannot be
-            converted.
+        EvaluationError: a label that the model does not know, or channels, a unit or a rate that cannot be
+            fitted.
     """
     known = {label: i for i, label in enumerate(spec.labels)}
-    used = np.unique(data.y)
-    for label in used:
+    for label in np.unique(data.y):
         if data.spec.labels[label] not in known:
             raise EvaluationError(
                 f"{data.spec.name}: label {data.spec.labels[label]!r} is none of the model's "
                 f"({', '.join(spec.labels)})"
             )
-    if len(data.spec.channels) != len(spec.channels):
-        raise EvaluationError(
-            f"{data.spec.name}: {len(data.spec.channels)} channels ({', '.join(data.spec.channels)}), the "
-            "model takes "
-            f"{len(spec.channels)} ({', '.join(spec.channels)})"
-        )
-    factor = _factor(data.spec, spec)
-    y = np.array([known.get(label, -1) for label in data.spec.labels], np.int64)[data.y]
-    signals = [
-        _convert(np.asarray(signal), factor, data.spec.rate_hz, spec.rate_hz) for signal in data.signals
+    wanted = InputSpec(spec.channels, spec.units, spec.rate_hz, spec.window_samples, spec.window_samples)
+    found = [
+        _first_window(signal, name, data.spec, wanted)
+        for signal, name in zip(data.signals, data.names, strict=True)
     ]
-    return replace(data, signals=signals, y=y, spec=spec).windows()
+    return Windows(
+        np.stack([window.values for window in found]),
+        np.stack([window.valid for window in found]),
+        np.array([known.get(label, -1) for label in data.spec.labels], np.int64)[data.y],
+        data.names,
+        spec,
+    )
 
 
-def _factor(source: DataSpec, target: DataSpec) -> float:
-    if source.units == target.units:
-        return 1.0
-    if source.units in VOLTS and target.units in VOLTS:
-        return VOLTS[source.units] / VOLTS[target.units]
-    raise EvaluationError(f"{source.name}: values in {source.units!r}, the model takes {target.units!r}")
-
-
-def _convert(signal: np.ndarray, factor: float, rate_in: float, rate_out: float) -> np.ndarray:
-    values = signal if factor == 1.0 else (signal * factor).astype(np.float32)
-    if rate_in == rate_out:
-        return values
+def _first_window(signal: np.ndarray, name: str, source: DataSpec, wanted: InputSpec) -> Window:
+    values = np.ascontiguousarray(signal, np.float32)
+    units = (source.units,) * len(source.channels)
+    windower = Windower(wanted)
+    # pieces that the windower takes whatever the record's length; the first window is all that is wanted
+    piece = max(1, min(len(values), int(windower.max_block_samples * source.rate_hz / wanted.rate_hz)))
     try:
-        resampler = Resampler(rate_in, rate_out, channels=values.shape[1])
-    except ValueError as error:
-        raise EvaluationError(f"cannot resample: {error}") from error
-    return np.concatenate([resampler.push(values), resampler.flush()])
+        for at in range(0, len(values), piece):
+            part = values[at : at + piece]
+            end = at + piece >= len(values)
+            windows = windower.push(
+                SampleBlock(name, "0", at, 0.0, source.rate_hz, source.channels, units, part, end=end)
+            )
+            if windows:
+                return windows[0]
+    except EdgeError as error:
+        raise EvaluationError(f"{source.name}: {error}") from error
+    raise EvaluationError(f"{source.name}: record {name} gives no window; is it empty?")

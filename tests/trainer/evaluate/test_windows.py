@@ -12,12 +12,12 @@ from trainer.data.base import Dataset, DataSpec
 from trainer.errors import EvaluationError
 from trainer.evaluate.windows import choose, fit, read_names
 
-SPEC = DataSpec("toy", ("low", "high"), "mV", 100.0, 6, ("ecg",))
+SPEC = DataSpec("toy", ("low", "high"), "mV", 100.0, 6, ("lead",))
 MODEL = DataSpec("model", ("high", "low", "other"), "uV", 100.0, 4, ("lead",))
 
 
 def data(n: int = 5, spec: DataSpec = SPEC) -> Dataset:
-    signals = [np.full((3 + i, len(spec.channels)), float(i), np.float32) for i in range(n)]
+    signals: list[np.ndarray] = [np.full((3 + i, len(spec.channels)), float(i), np.float32) for i in range(n)]
     return Dataset(signals, np.arange(n) % 2, tuple(f"r{i}" for i in range(n)), spec)
 
 
@@ -35,7 +35,7 @@ def test_another_rate_is_resampled_by_the_agent_s_resampler() -> None:
     signal = np.random.default_rng(0).normal(size=(40, 1)).astype(np.float32)
     windows = fit(
         Dataset([signal], np.array([0]), ("r",), source),
-        DataSpec("m", ("low", "high"), "uV", 100.0, 80, ("e",)),
+        DataSpec("m", ("low", "high"), "uV", 100.0, 80, ("ECG",)),
     )
     resampler = Resampler(50.0, 100.0)
     np.testing.assert_array_equal(windows.x[0], np.concatenate([resampler.push(signal), resampler.flush()]))
@@ -45,14 +45,26 @@ def test_another_rate_is_resampled_by_the_agent_s_resampler() -> None:
     ("spec", "told"),
     [
         (DataSpec("toy", ("low", "huge"), "uV", 100.0, 6), "label 'huge' is none of the model's"),
-        (DataSpec("toy", ("low", "high"), "1", 100.0, 6), "values in '1', the model takes 'uV'"),
-        (DataSpec("toy", ("low", "high"), "uV", 100.0, 6, ("a", "b")), "2 channels"),
-        (DataSpec("toy", ("low", "high"), "uV", 1e-9, 6), "cannot resample"),
+        (DataSpec("toy", ("low", "high"), "W", 100.0, 6), "'W' cannot be turned into 'uV'"),
+        (DataSpec("toy", ("low", "high"), "uV", 100.0, 6, ("a", "b")), "has channels 'a', 'b'"),
+        (DataSpec("toy", ("low", "high"), "uV", 1e-9, 6), "toy: "),
     ],
 )
 def test_what_does_not_fit_is_refused(spec: DataSpec, told: str) -> None:
     with pytest.raises(EvaluationError, match=told):
         fit(data(spec=spec), MODEL)
+
+
+def test_only_the_first_window_of_a_long_record_counts() -> None:
+    signal = np.arange(3_000_000, dtype=np.float32)[:, None]
+    long = Dataset([signal], np.array([0]), ("r",), DataSpec("toy", ("low", "high"), "uV", 100.0, 4))
+    assert fit(long, MODEL).x[0, :, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_an_empty_record_is_told() -> None:
+    empty = Dataset([np.zeros((0, 1), np.float32)], np.array([0]), ("r",), SPEC)
+    with pytest.raises(EvaluationError, match="record r gives no window"):
+        fit(empty, MODEL)
 
 
 def test_a_label_that_no_record_has_does_not_matter() -> None:
