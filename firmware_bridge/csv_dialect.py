@@ -83,7 +83,7 @@ class CsvReader:
         self._rest = lines.pop()
         for line in lines:
             if self._skipping:
-                self._skipping = False
+                self._skipping, self._trusted = False, True
                 continue
             before = self._columns
             result = self._line(line)

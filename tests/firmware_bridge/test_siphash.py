@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firmware_bridge.siphash import siphash24, siphash24_many
+from tests.firmware_bridge.generate_vectors import VECTORS
+
+REFERENCE = json.loads((VECTORS / "siphash.json").read_text())
+# The first, the paper's appendix A (15 bytes) and the last of the reference implementation's vectors.
+PUBLISHED = {0: 0x726FDB47DD0E0E31, 15: 0xA129CA6149BE45E5, 63: 0x958A324CEB064572}
+
+
+def test_reference_vectors():
+    key = bytes.fromhex(REFERENCE["key"])
+    assert len(REFERENCE["tags"]) == 64
+    for length, tag in enumerate(REFERENCE["tags"]):
+        assert siphash24(key, bytes(range(length))) == int.from_bytes(bytes.fromhex(tag), "little")
+    for length, tag in PUBLISHED.items():
+        assert int.from_bytes(bytes.fromhex(REFERENCE["tags"][length]), "little") == tag
+
+
+@given(st.binary(min_size=16, max_size=16), st.binary(max_size=100))
+def test_many_at_once_agree(key: bytes, data: bytes):
+    rows = np.array([list(data), list(data[::-1])], dtype=np.uint8).reshape(2, len(data))
+    assert siphash24_many(key, rows).tolist() == [siphash24(key, data), siphash24(key, data[::-1])]
