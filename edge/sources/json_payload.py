@@ -65,7 +65,7 @@ def parse(message: Any, known: tuple[str, ...] = ()) -> ParsedSamples:
     if len(lengths) > 1:
         raise PayloadError("bad_channels", f"channels differ in length: {sorted(lengths)}", field="ch")
     if lengths == {0} and not end:
-        raise PayloadError("empty", "no samples", field="ch")
+        raise PayloadError("empty", "ch holds no samples", field="ch")
     values = columns[0][:, None] if len(columns) == 1 else np.stack(columns, axis=1)
     return ParsedSamples(
         start, rate_hz, tuple(names), tuple(units), values, end, _epoch(message.get("epoch"))

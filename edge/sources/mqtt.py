@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -29,10 +29,12 @@ from edge.topics import Topics, stream_of
 from edge.types import SampleBlock
 from edge.warnings_once import WarnOnce
 from firmware_bridge.decoder import FrameDecoder
+from firmware_bridge.messages import BadFrame
 
 log = logging.getLogger("edge.sources.mqtt")
 
 _SPACE = b" \t\r\n"
+_TEXT = frozenset(b"\t\r\n") | frozenset(range(0x20, 0x7F))
 
 
 @dataclass
@@ -41,7 +43,6 @@ class _Stream:
 
     timeline: Timeline
     device: DeviceTracker
-    decoder: FrameDecoder = field(default_factory=lambda: FrameDecoder("binary"))
 
 
 class MqttSamples:
@@ -172,11 +173,13 @@ class MqttSamples:
         kind = self._settings.format
         if kind != "auto":
             return kind
-        head = payload[:64].lstrip(_SPACE)[:1]
-        if head in (b"{", b"["):
+        # Frames are separated by 0x00, which JSON never holds.
+        if payload[-1:] == b"\x00" or payload[:1] == b"\x00":
+            return "binary"
+        head = payload[:64]
+        if head.lstrip(_SPACE)[:1] in (b"{", b"["):
             return "auto"
-        # Frames hold a 0x00 at their ends and JSON never does.
-        return "binary" if b"\x00" in payload[:1100] else "json"
+        return "json" if all(byte in _TEXT for byte in head) else "binary"
 
     def _place(self, stream: str, parsed: ParsedSamples) -> list[SampleBlock]:
         state = self._state(stream)
@@ -207,11 +210,20 @@ class MqttSamples:
         ]
 
     def _binary(self, stream: str, payload: bytes) -> list[SampleBlock]:
+        # The 0x00 closes a frame that came without its delimiter and ends one that was cut off.
+        messages = FrameDecoder("binary").feed(payload + b"\x00")
+        if not messages:
+            raise PayloadError("empty", "no frame in it", field="payload")
+        first = messages[0]
+        if isinstance(first, BadFrame) and len(messages) == 1 and self._streams.peek(stream) is None:
+            # Garbage must not take a stream's place.
+            raise PayloadError(
+                f"frame_{first.reason}", f"no sound frame in it: {first.detail}", field="payload"
+            )
         state = self._state(stream)
         now = self._clock.monotonic()
         blocks: list[SampleBlock] = []
-        # The 0x00 closes a frame that came without its delimiter and ends one that was cut off.
-        for message in state.decoder.feed(payload + b"\x00"):
+        for message in messages:
             blocks += state.device.push(message, now)
         for block in blocks:
             self._check_channels(block.channels, block.units)

@@ -23,12 +23,13 @@ MAX_VERSION = 10
 MAX_SPREAD = 4  # a pack that would be stretched to more than this times its own values is no regular signal
 RELATIVE_BELOW = 2.0**28  # RFC 8428, 4.5.3: smaller times are relative to now
 _NEAR = 0.002  # two rates this close are the same rate seen through rounded times
+_FAR = 0.02  # however badly times are rounded
 _KNOWN_MUST = frozenset[str]()
 
 
 def parse(records: Any, current_rate_hz: float | None = None) -> ParsedSamples:
     """Samples from a decoded JSON array. `current_rate_hz` is the stream's rate so far: a rate seen through rounded
-    times that is within 0.2 % of it is taken to be the same. Raises PayloadError that names record and field.
+    times that may as well be it is taken to be it. Raises PayloadError that names record and field.
     """
     if not isinstance(records, list) or not records:
         raise PayloadError("wrong_type", "not a SenML pack: send an array of records")
@@ -123,15 +124,22 @@ def _channel(name: str, unit: str) -> tuple[str, str]:
 
 
 def _rate(times: np.ndarray[Any, np.dtype[np.float64]], current_hz: float | None) -> float:
-    """Rate of a regular series with holes: the median step says the period, the whole span its fine value."""
-    step = float(np.median(np.diff(times)))
-    if not step > 1.0 / MAX_RATE_HZ:
+    """Rate of a regular series with holes, its times rounded: the usual step says how many periods the span has."""
+    steps = np.diff(times)
+    middle = float(np.median(steps))
+    if not middle > 1.0 / MAX_RATE_HZ:
         raise PayloadError(
-            "bad_rate", f"times are {step:g} s apart; at least {1 / MAX_RATE_HZ:g} s", field="t"
+            "bad_rate", f"times t are {middle:g} s apart; at least {1 / MAX_RATE_HZ:g} s", field="t"
         )
-    span = float(times[-1] - times[0])
-    hz = round(span / step) / span
-    for candidate in (current_hz, float(round(hz)), round(hz, 1)):
-        if candidate and abs(candidate - hz) <= _NEAR * candidate:
+    usual = steps[(steps > 0.5 * middle) & (steps < 1.5 * middle)]
+    period, span = float(usual.mean()), float(times[-1] - times[0])
+    hz = round(span / period) / span
+    # The first and the last time may each be off by what the steps are off.
+    tolerance = min(float(np.abs(usual - period).max()) / span + 1e-6, _FAR)
+    if current_hz and abs(current_hz - hz) <= max(tolerance, _NEAR) * hz:
+        return current_hz
+    for unit in (100.0, 50.0, 10.0, 5.0, 1.0, 0.1):  # the roundest rate that the times allow
+        candidate = round(hz / unit) * unit
+        if abs(candidate - hz) <= tolerance * hz:
             return candidate
     return float(f"{hz:.5g}")

@@ -1,0 +1,330 @@
+"""A device's messages as blocks, and the serial source around them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from edge.bundle import InputSpec
+from edge.config import SerialSource
+from edge.metrics import Metrics
+from edge.names import is_name
+from edge.sources.device import CsvSpec, DeviceTracker
+from edge.sources.serial import SerialDevice
+from firmware_bridge import codec
+from firmware_bridge.decoder import FrameDecoder
+from firmware_bridge.messages import BadFrame, Channel, Command, CsvSamples, Hello, Samples, Status, Verb
+from tests.edge.agent.helpers import Collector, FakeTime
+
+SPEC = InputSpec(("ecg",), "uV", 100.0, 64, 16)
+HELLO = Hello("dev-1", "fw 1", 100.0, (Channel("ecg", "uV", 0.5, 10.0),), boot=3)
+
+
+def samples(seq: int, values: list[int], **more) -> Samples:
+    return Samples(seq, seq * 10_000 % 2**32, np.asarray(values, np.int16).reshape(-1, 1), **more)
+
+
+class Told(list[tuple[str, int]]):
+    def __call__(self, reason: str, message: str, n: int = 1) -> None:
+        assert message
+        self.append((reason, n))
+
+
+def tracker(told: Told | None = None, **more) -> DeviceTracker:
+    return DeviceTracker(None, Told() if told is None else told, lambda: 1.8e9, **more)
+
+
+def test_hello_gives_rate_names_units_and_scale():
+    device = tracker()
+    assert device.push(HELLO, 0.0) == []
+    (block,) = device.push(samples(0, [0, 1, -2]), 1.0)
+    assert (block.stream, block.rate_hz, block.channels, block.units) == ("dev-1", 100.0, ("ecg",), ("uV",))
+    assert block.values[:, 0].tolist() == [10.0, 10.5, 9.0]
+    assert block.values.dtype == np.float32
+    assert block.first_index == 0
+    assert block.t0 == pytest.approx(1.8e9 + 1.0 - 0.02)
+
+
+def test_samples_before_hello_are_counted_and_hello_is_asked_for():
+    told = Told()
+    device = tracker(told)
+    assert device.push(samples(0, [1, 2]), 0.0) == []
+    assert told == [("no_hello", 2)]
+    assert [command.verb for command in device.commands(0.0)] == [Verb.HELLO]
+    device.push(HELLO, 0.1)
+    assert device.commands(5.0) == []
+
+
+def test_a_lost_frame_is_a_gap_in_the_count():
+    device = tracker()
+    device.push(HELLO, 0.0)
+    device.push(samples(0, [1, 2]), 0.0)
+    (block,) = device.push(samples(7, [3, 4]), 0.0)
+    assert block.first_index == 7
+
+
+def test_the_count_goes_on_over_its_wrap():
+    device = tracker()
+    device.push(HELLO, 0.0)
+    (one,) = device.push(samples(2**32 - 2, [1, 2]), 0.0)
+    (other,) = device.push(samples(0, [3, 4]), 0.02)
+    assert other.first_index == one.first_index + 2
+    assert other.epoch == one.epoch
+
+
+def test_a_restart_is_another_epoch_and_the_same_boot_the_same_one():
+    device = tracker()
+    device.push(HELLO, 0.0)
+    (one,) = device.push(samples(0, [1, 2]), 0.0)
+    other_boot = Hello("dev-1", "fw 1", 100.0, HELLO.channels, boot=4)
+    device.push(other_boot, 1.0)
+    (two,) = device.push(samples(0, [1, 2]), 1.0)
+    assert two.epoch != one.epoch
+    again = tracker()
+    again.push(HELLO, 50.0)
+    (late,) = again.push(samples(400, [1]), 50.0)
+    assert (late.epoch, late.first_index) == (one.epoch, 400)
+
+
+def test_a_restart_told_by_status_alone_waits_for_hello():
+    told = Told()
+    device = tracker(told)
+    device.push(HELLO, 0.0)
+    device.push(samples(0, [1]), 0.0)
+    device.push(Status(5, boot=9), 0.1)
+    assert device.push(samples(0, [1]), 0.2) == []
+    assert told == [("no_hello", 1)]
+
+
+def test_another_rate_is_another_epoch():
+    device = tracker()
+    device.push(HELLO, 0.0)
+    (one,) = device.push(samples(0, [1, 2]), 0.0)
+    device.push(Hello("dev-1", "fw 1", 50.0, HELLO.channels, boot=3), 0.0)
+    (two,) = device.push(samples(2, [1, 2]), 0.0)
+    assert (two.rate_hz, two.epoch != one.epoch) == (50.0, True)
+
+
+def test_crc_errors_travel_with_the_next_block():
+    told = Told()
+    device = tracker(told)
+    device.push(HELLO, 0.0)
+    device.push(BadFrame("crc", 40), 0.0)
+    device.push(BadFrame("cobs", 40), 0.0)
+    device.push(BadFrame("malformed", 40), 0.0)
+    (block,) = device.push(samples(0, [1]), 0.0)
+    assert block.crc_errors == 2
+    assert [reason for reason, _ in told] == ["frame_crc", "frame_cobs", "frame_malformed"]
+    (block,) = device.push(samples(1, [1]), 0.0)
+    assert block.crc_errors == 0
+
+
+def test_end_and_lead_off_are_handed_on():
+    device = tracker()
+    device.push(HELLO, 0.0)
+    (block,) = device.push(samples(0, [1], end=True, lead_off=1), 0.0)
+    assert block.end
+    assert block.lead_off
+    (block,) = device.push(samples(1, [], end=True), 0.0)
+    assert block.values.shape == (0, 1)
+
+
+def test_on_mqtt_repeats_are_dropped_and_do_not_look_like_a_restart():
+    told = Told()
+    device = tracker(told, resend=False)
+    device.push(HELLO, 0.0)
+    for seq in range(0, 50, 10):
+        assert len(device.push(samples(seq, list(range(10))), 0.0)) == 1
+    for seq in range(0, 50, 10):
+        assert device.push(samples(seq, list(range(10))), 0.0) == []
+    assert told == [("repeated", 10)] * 5
+    (block,) = device.push(samples(50, [1]), 0.0)
+    assert block.first_index == 50
+
+
+def test_lines_of_numbers():
+    device = tracker(csv=CsvSpec("ttyUSB0", 100.0, (), "mV"))
+    rows = CsvSamples(np.asarray([[1.0], [np.nan]]), ("ecg",))
+    (one,) = device.push(rows, 5.0)
+    (two,) = device.push(rows, 5.02)
+    assert (one.stream, one.channels, one.units, one.rate_hz) == ("ttyUSB0", ("ecg",), ("mV",), 100.0)
+    assert (one.first_index, two.first_index) == (0, 2)
+    assert np.isnan(one.values[1, 0])
+    assert device.commands(10.0) == []
+    device.lost_connection()
+    (three,) = device.push(rows, 9.0)
+    assert three.first_index == 0
+    assert three.epoch != one.epoch
+
+
+def test_lines_without_a_rate_are_dropped_with_the_setting_to_make():
+    told = Told()
+    device = tracker(told, csv=CsvSpec("x", None, (), "mV"))
+    assert device.push(CsvSamples(np.zeros((4, 1)), ("a",)), 0.0) == []
+    assert told == [("no_rate", 4)]
+    told.clear()
+    device = tracker(told, csv=CsvSpec("x", 10.0, ("a", "b"), "mV"))
+    assert device.push(CsvSamples(np.zeros((4, 1)), ("a",)), 0.0) == []
+    assert told == [("bad_channels", 4)]
+
+
+@dataclass
+class Port:
+    """A port that gives what it is told to and keeps what is written."""
+
+    script: list[bytes | str] = field(default_factory=list)
+    time: FakeTime = field(default_factory=FakeTime)
+    device: str = "/dev/ttyX"
+    connections: int = 1
+    problem: str = ""
+    written: bytes = b""
+    closed: int = 0
+
+    def read(self, timeout_s: float) -> bytes:
+        self.time.pass_s(timeout_s)
+        item = self.script.pop(0) if self.script else b""
+        if item == "replug":
+            self.connections += 1
+            return b""
+        assert isinstance(item, bytes)
+        return item
+
+    def write(self, data: bytes) -> bool:
+        self.written += data
+        return True
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def asked(self) -> list[int]:
+        return [m.verb for m in FrameDecoder("binary").feed(self.written) if isinstance(m, Command)]
+
+
+def serial(port: Port, metrics: Metrics | None = None, **settings) -> SerialDevice:
+    made = SerialDevice(
+        SerialSource(port="/dev/ttyX", **settings),
+        SPEC,
+        metrics or Metrics(),
+        clock=port.time.clock,
+        open_stream=lambda name, baud: port,
+    )
+    made._open()
+    return made
+
+
+def steps(source: SerialDevice, count: int) -> Collector:
+    collector = Collector()
+    for _ in range(count):
+        source.step(collector)
+    return collector
+
+
+def test_serial_frames_become_blocks():
+    frames = codec.encode(HELLO) + codec.encode(samples(0, [1, 2])) + codec.encode(samples(2, [3]))
+    port = Port([b"\x00" + frames[:11], frames[11:40], frames[40:]])
+    got = steps(serial(port), 3).blocks
+    assert [(b.first_index, len(b.values)) for b in got] == [(0, 2), (2, 1)]
+
+
+def test_serial_asks_for_hello_until_it_comes_and_starts_a_device_that_obeys():
+    port = Port([b"\x00"])
+    source = serial(port)
+    steps(source, 10)
+    asked = port.asked().count(Verb.HELLO)
+    assert 2 <= asked <= 4  # 2.5 s, once a second
+    obeys = Hello("dev-1", "", 100.0, HELLO.channels, boot=1, obeys_commands=True)
+    port.script = [codec.encode(obeys), codec.encode(obeys)]
+    steps(source, 8)
+    assert port.asked().count(Verb.HELLO) == asked
+    assert port.asked().count(Verb.START) == 1
+
+
+def test_serial_hello_never_sent_is_counted_and_said_once(caplog: pytest.LogCaptureFixture):
+    metrics = Metrics()
+    port = Port([b"\x00" + codec.encode(samples(0, [1, 2])), codec.encode(samples(2, [3, 4]))])
+    with caplog.at_level(logging.WARNING):
+        got = steps(serial(port, metrics, dialect="binary"), 4)
+    assert got.blocks == []
+    assert metrics.by("dropped") == {"no_hello": 4}
+    assert len([r for r in caplog.records if "no_hello" in r.message]) == 1
+
+
+def test_serial_after_unplugging_the_gap_shows():
+    head = b"\x00" + codec.encode(HELLO)
+    port = Port(
+        [
+            head + codec.encode(samples(0, [1, 2])) + b"\x05half",
+            "replug",
+            head + codec.encode(samples(9, [3])),
+        ]
+    )
+    got = steps(serial(port), 3).blocks
+    assert [b.first_index for b in got] == [0, 9]
+    assert got[0].epoch == got[1].epoch
+
+
+def test_serial_silence_is_reported_and_the_port_opened_again(caplog: pytest.LogCaptureFixture):
+    port = Port()
+    source = serial(port, silence_s=1.0)
+    with caplog.at_level(logging.WARNING):
+        steps(source, 5)
+        assert port.closed >= 1
+        assert "check baud rate and wiring" in str(source.status()["error"])
+        port.script = [b"\x00" + codec.encode(HELLO)]
+        steps(source, 1)
+    assert source.status()["error"] == ""
+    assert [r.message for r in caplog.records if "sends again" in r.message]
+
+
+def test_serial_silence_after_end_is_none():
+    port = Port([b"\x00" + codec.encode(HELLO) + codec.encode(samples(0, [1], end=True))])
+    steps(serial(port, silence_s=1.0), 20)
+    assert port.closed == 0
+
+
+def test_serial_slow_sensors_are_not_silent():
+    slow = Hello("dev-1", "", 1.0, HELLO.channels, boot=1)
+    port = Port([b"\x00" + codec.encode(slow)])
+    steps(serial(port, silence_s=1.0), 20)  # five seconds
+    assert port.closed == 0
+
+
+def test_serial_port_that_is_absent_is_in_the_status():
+    port = Port(problem="/dev/ttyX is busy: another program has it open; close that first", connections=0)
+    source = serial(port)
+    steps(source, 20)
+    assert "busy" in str(source.status()["error"])
+    assert port.written == b""
+    assert port.closed == 0
+
+
+def test_serial_lines_with_a_rate():
+    port = Port([b"ecg\n1\n2\n3\n", b"4\n5\n"])
+    got = steps(serial(port, rate_hz=100.0), 2).blocks
+    assert np.concatenate([b.values[:, 0] for b in got]).tolist() == [1, 2, 3, 4, 5]
+    assert {(b.stream, b.units) for b in got} == {("ttyX", ("uV",))}
+
+
+def test_serial_noise_is_counted_and_raises_nothing():
+    metrics = Metrics()
+    noise = np.random.default_rng(1).integers(0, 256, 20_000, dtype=np.uint8).tobytes()
+    port = Port([noise[at : at + 997] for at in range(0, len(noise), 997)])
+    assert steps(serial(port, metrics), 30).blocks == []
+    assert metrics.count("dropped") > 0
+
+
+def test_serial_stream_names_are_names():
+    port = Port([b"1\n2\n3\n4\n"])
+    source = SerialDevice(
+        SerialSource(port="socket://host:7/x y", rate_hz=10.0),
+        SPEC,
+        Metrics(),
+        clock=port.time.clock,
+        open_stream=lambda name, baud: port,
+    )
+    source._open()
+    (block, *_) = steps(source, 2).blocks
+    assert is_name(block.stream)
