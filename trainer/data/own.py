@@ -104,7 +104,7 @@ def _read_facts(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        facts = tomllib.loads(file.read_text(encoding="utf-8"))
+        facts: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{file}: cannot be read: {error}") from error
     unknown = sorted(set(facts) - set(FACTS))
