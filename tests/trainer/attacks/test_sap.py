@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+import pytest
 
 from trainer.attacks.sap import SAP, SIGMAS, SIZES, average_kernel, gaussian
 from trainer.models.wrap import AttackModel
+
+pytestmark = pytest.mark.paper2
 
 
 def test_the_25_kernels_average_to_one() -> None:
