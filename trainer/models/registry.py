@@ -14,7 +14,7 @@ from trainer.errors import RecipeError
 if TYPE_CHECKING:
     import keras
 
-MODELS = ("compact", "fcn", "resnet")
+MODELS = ("compact", "ecg13", "fcn", "resnet")
 
 
 def build(name: str, spec: DataSpec, **arguments: Any) -> keras.Model:

@@ -13,7 +13,12 @@ from trainer.errors import RecipeError
 from trainer.models import registry
 
 SPEC = DataSpec("toy", ("a", "b", "c"), "1", 1.0, 50, ("x", "y"))
-SMALL: dict[str, dict[str, Any]] = {"resnet": {"width": 4}, "fcn": {"width": 4}, "compact": {}}
+SMALL: dict[str, dict[str, Any]] = {
+    "resnet": {"width": 4},
+    "fcn": {"width": 4},
+    "compact": {},
+    "ecg13": {"width": 0.03},
+}
 
 
 def conv(inputs: int, filters: int, kernel: int, *, bias: bool = True) -> int:
@@ -95,7 +100,7 @@ def test_fcn_is_the_paper_s() -> None:
     ("name", "arguments", "told"),
     [
         ("resnett", {}, "did you mean 'resnet'"),
-        ("transformer", {}, "choose one of compact, fcn, resnet"),
+        ("transformer", {}, "choose one of compact, ecg13, fcn, resnet"),
         ("resnet", {"widht": 3}, r"model\.arguments\.widht.*did you mean 'width'"),
         ("fcn", {"width": 0}, "cannot be built"),
     ],
