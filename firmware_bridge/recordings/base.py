@@ -16,6 +16,8 @@ from firmware_bridge.payloads import decimal
 from firmware_bridge.units import Float32Array, to_physical
 
 _INT16 = np.iinfo(np.int16)
+# Scales on the wire reach from 1e-30 to 1e39; a value outside is no measurement, in whatever unit.
+_SMALLEST, _LARGEST = 1e-20, 1e30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +74,7 @@ class Recording:
             )
             return np.where(valid, self.digital, 0).astype(np.int16), self.channels, valid
         physical = self.physical
-        valid = np.isfinite(physical)
+        valid = np.abs(physical) < _LARGEST  # False for NaN, too
         digital = np.zeros(physical.shape, dtype=np.int16)
         channels = []
         for column, channel in enumerate(self.channels):
@@ -86,10 +88,12 @@ class Recording:
 
 def _step(peak: float) -> float:
     """A scale of three digits with which ``peak`` uses most of the int16 range."""
+    if peak < _SMALLEST:
+        return 1.0
     mantissa, exponent = decimal(peak / 32_000)
     while mantissa >= 1000:
         mantissa, exponent = mantissa // 10 + 1, exponent + 1
-    return float(f"{mantissa}e{exponent}") if mantissa else 1.0
+    return float(f"{mantissa}e{exponent}")
 
 
 class Entry:
