@@ -17,13 +17,12 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-EXIT_MISTAKE = 2
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 
 
 def tells_mistakes(command: Callable[P, T]) -> Callable[P, T]:
-    """A command whose errors that are ours become one line on standard error and exit code 2."""
+    """A command whose errors that are ours become one line on standard error and exit code 1."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -34,12 +33,12 @@ def tells_mistakes(command: Callable[P, T]) -> Callable[P, T]:
         try:
             return command(*args, **kwargs)
         except (TrainerError, EdgeError, FirmwareBridgeError) as error:
-            fail(str(error), EXIT_MISTAKE)
+            fail(str(error), EXIT_FAILED)
         except KeyboardInterrupt:
             fail("stopped", EXIT_INTERRUPTED)
         except ModuleNotFoundError as error:
             if error.name and error.name.split(".")[0] in ("tensorflow", "keras", "matplotlib", "rich"):
-                fail(f"{error.name} is not installed: pip install 'wavewall[trainer]'", EXIT_MISTAKE)
+                fail(f"{error.name} is not installed: pip install 'wavewall[trainer]'", EXIT_FAILED)
             raise
         raise AssertionError("fail() exits")
 

