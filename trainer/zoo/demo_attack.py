@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from trainer.errors import AttackError, TrainerError
+from trainer.evaluate.subject import open_subject
 from trainer.zoo.demo_recording import RECORDING, digest, read_recording
 
 PERTURBATION = RECORDING.with_name("perturbation.npz")
@@ -37,7 +38,7 @@ def streaming_attack(
     length: int,
     steps: int = 300,
     batch: int = 16,
-    step_uv: float = 1.0,
+    step_share: float = 0.05,
     momentum: float = 0.9,
     smoothing: np.ndarray | None = None,
     seed: int = 0,
@@ -92,7 +93,7 @@ def streaming_attack(
         else:
             speed_now = speed
         shrink = 1.0 - 0.9 * k / steps
-        delta = np.clip(delta + step_uv * shrink * np.sign(speed_now), -epsilon_uv, epsilon_uv)
+        delta = np.clip(delta + step_share * epsilon_uv * shrink * np.sign(speed_now), -epsilon_uv, epsilon_uv)
     return np.rint(delta).astype(np.int16)
 
 
@@ -115,7 +116,7 @@ def answers(bundle_name: str, signal: np.ndarray) -> list[tuple[str, str, float]
     return out
 
 
-def report(signal: np.ndarray, delta: np.ndarray, rate_hz: float, hop_s: float = 10.0) -> str:
+def report(signal: np.ndarray, delta: np.ndarray, hop_s: float = 10.0) -> str:
     """What each shipped model says of each window, clean and attacked, as text."""
     lines = []
     for name in ("ecg-undefended", "ecg-rhythm"):
@@ -137,14 +138,15 @@ def main() -> int:
     parser.add_argument("--epsilon", type=int, default=10, help="largest change of a sample, whole uV")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--twin", type=Path, help="float twin (.keras) to attack; default: that of ecg-undefended")
+    parser.add_argument("--twin", type=Path, help="run of ecg-undefended, where its twin is not shipped")
     parser.add_argument("--out", type=Path, default=PERTURBATION)
     arguments = parser.parse_args()
     try:
-        recording, rate_hz = read_recording(RECORDING)
+        recording, _ = read_recording(RECORDING)
         signal = recording.astype(np.float32)
+        subject = open_subject("ecg-undefended", arguments.twin)
         delta = streaming_attack(
-            _twin(arguments.twin), signal, epsilon_uv=arguments.epsilon, length=9000,
+            subject.twin, signal, epsilon_uv=arguments.epsilon, length=subject.spec.window_samples,
             steps=arguments.steps, seed=arguments.seed,
         )  # fmt: skip
     except TrainerError as error:
@@ -152,20 +154,8 @@ def main() -> int:
         return 1
     np.savez_compressed(arguments.out, delta_uv=delta, recording=digest(recording))
     sys.stdout.write(f"{arguments.out.name}: at most {np.abs(delta).max()} uV, rms {delta.std():.1f} uV\n")
-    sys.stdout.write(report(signal, delta.astype(np.float32), rate_hz) + "\n")
+    sys.stdout.write(report(signal, delta.astype(np.float32)) + "\n")
     return 0
-
-
-def _twin(path: Path | None) -> Any:
-    from keras.models import load_model
-
-    from trainer.models import layers  # noqa: F401  registers the layers that the file names
-    from trainer.models.wrap import AttackModel
-
-    path = path or Path(__file__).with_name("ecg-undefended.keras")
-    if not path.is_file():
-        raise TrainerError(f"{path}: no such float twin; give one with --twin")
-    return AttackModel(load_model(path, compile=False), [{"op": "remove_dc"}], name=path.stem)
 
 
 if __name__ == "__main__":
