@@ -65,9 +65,9 @@ def main(folder: Path) -> int:
         ("arduino-meter on an Uno, flash", meter[0] + meter[1], UNO_FLASH_CAP),
         ("  static RAM", meter[1] + meter[2], UNO_RAM_CAP),
     ]
-    for what, size, cap in checks:
-        print(f"{what:58} {size:6} B  cap {cap:6}{'  TOO LARGE' if size > cap else ''}")
-    print(f"{'cortex-m example, flash with 36,000 B of ECG':58} {board[0] + board[1]:6} B")
+    lines = [f"{what:58} {size:6} B  cap {cap:6}{'  TOO LARGE' * (size > cap)}" for what, size, cap in checks]
+    lines.append(f"{'cortex-m example, flash with 36,000 B of ECG':58} {board[0] + board[1]:6} B")
+    sys.stdout.write("\n".join(lines) + "\n")
     return 1 if any(size > cap for _, size, cap in checks) else 0
 
 

@@ -106,7 +106,9 @@ class Qemu(_Emulator):
         super().__init__(command, r"redirected to (/dev/pts/\d+)")
         self._control = socket.socket(socket.AF_UNIX)
         self._control.settimeout(PATIENCE_S)
-        wait_until(lambda: self._control.connect_ex(str(control)) == 0, "QEMU's control socket does not answer")
+        wait_until(
+            lambda: self._control.connect_ex(str(control)) == 0, "QEMU's control socket does not answer"
+        )
         self._answers = self._control.makefile("rb")
         assert b"QMP" in self._answers.readline()
         self.command("qmp_capabilities")

@@ -23,8 +23,7 @@ def record(rhythm: str, rate_bpm: float) -> np.ndarray:
     """(n,) int16 in uV."""
     rng = np.random.default_rng([SEED, synthetic.RHYTHMS.index(rhythm)])
     heart = synthetic.Heart(rate_bpm=rate_bpm)
-    values = np.asarray(np.round(synthetic.record(rhythm, SECONDS, rng, heart)[:, 0]), np.int16)
-    return values
+    return np.asarray(np.round(synthetic.record(rhythm, SECONDS, rng, heart)[:, 0]), np.int16)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@
 
 #define WW_VERSION 0x10
 #define WW_TAGGED 0x80
+#define WW_FROM_GATEWAY 0x40
 #define WW_TRAILER_BYTES 16
 #define WW_CRC_BYTES 4
 /* Most code bytes that COBS adds to a body: the body is built this far into the buffer and then moved down

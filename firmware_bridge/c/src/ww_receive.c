@@ -26,7 +26,8 @@ static ww_result check_tag(ww_link *link, const uint8_t *body, size_t size)
     const uint8_t *trailer = body + size - WW_TRAILER_BYTES;
     uint64_t said = (uint64_t)ww_get32(trailer + 8) | (uint64_t)ww_get32(trailer + 12) << 32;
     uint32_t counter = ww_get32(trailer);
-    if (ww_siphash24(link->key, body, size - 8) != said) {
+    /* our own frames, sent back to us, have a good tag: they must not move the counter */
+    if (ww_siphash24(link->key, body, size - 8) != said || (body[1] & WW_FROM_GATEWAY) == 0) {
         return WW_BAD_TAG;
     }
     /* the highest counter is not accepted: after it the lowest would be new again */
