@@ -22,6 +22,8 @@ log = logging.getLogger("edge.mqtt")
 
 POLL_S = 0.25  # how late a stop may be noticed while nothing comes in
 TAKEN_OVER = 0x8E
+# A connection that broke so soon does not count as one that worked: the pauses go on growing.
+SHORT_S, FLAPS = 5.0, 3
 # Publishes that wait inside paho; the spool is where results wait, so this only has to hold one batch and the
 # retained topics.
 MAX_QUEUED = 4096
@@ -81,8 +83,8 @@ class MqttLink:
         self._warn = WarnOnce(log)
         self._quiet = quiet
         self._up = threading.Event()
+        self._up_since: float | None = None
         self._refused = ""
-        self.connects = 0
         self._client = self._make_client()
 
     @property
@@ -106,8 +108,9 @@ class MqttLink:
         """Stay connected until `stop` is set, then disconnect properly (no last will)."""
         pause = Backoff(self._settings.reconnect_min_s, self._settings.reconnect_max_s)
         self._connect_async()
+        short_lived = 0
         while not stop.is_set():
-            connects = self.connects
+            self._up_since = None
             try:
                 self._client.reconnect()
                 while not stop.is_set() and self._client.loop(POLL_S) == 0:
@@ -117,11 +120,19 @@ class MqttLink:
                 reason = _why(error)
             if stop.is_set():
                 break
-            self._down(reason)
-            if self.connects != connects:
+            lived_s = self._lived_s()
+            if lived_s is not None and lived_s >= SHORT_S:
+                short_lived = 0
                 pause.reset()
+            elif lived_s is not None:
+                short_lived += 1
+            self._down(reason, short_lived)
             stop.wait(pause.next_s())
         self._leave()
+
+    def _lived_s(self) -> float | None:
+        """How long the connection that broke had lasted; None where there was none."""
+        return None if self._up_since is None else time.monotonic() - self._up_since
 
     def subscribe(self, filters: list[str], qos: int = 1) -> None:
         """Call it from `on_connected`."""
@@ -192,7 +203,7 @@ class MqttLink:
             self._refused = f"refused: {reason}"
             return
         self._refused = ""
-        self.connects += 1
+        self._up_since = time.monotonic()
         self._up.set()
         self._warn.recovered("down", "broker %s: connected as %s", self.place, self.client_id)
         log.debug("broker %s: connected as %s", self.place, self.client_id)
@@ -203,18 +214,24 @@ class MqttLink:
         self._up.clear()
         code = getattr(reason, "value", 0)
         if code == TAKEN_OVER:
-            self._refused = (
-                f"another client took over the name {self.client_id}; give each agent its own node.id"
-            )
-        elif code >= 0x80 and not self._refused:
-            self._refused = str(reason)
+            self._refused = self._same_name()
+        elif flags.is_disconnect_packet_from_server and not self._refused:
+            self._refused = f"disconnected by the broker: {reason}"
 
-    def _down(self, reason: str) -> None:
+    def _same_name(self) -> str:
+        return f"another client took over the name {self.client_id}; give each agent its own node.id"
+
+    def _down(self, reason: str, short_lived: int) -> None:
         self._refused = reason
         self._up.clear()
         if not self._quiet:
             says = "broker %s: %s (client %s); trying again until it answers"
             self._warn.warn("down", says, self.place, reason, self.client_id)
+            if short_lived == FLAPS:
+                # Not every broker says why. Two clients of one name throw each other out for ever.
+                self._warn.warn(
+                    "flaps", "broker %s: lost again and again, perhaps %s", self.place, self._same_name()
+                )
         if self._on_down is not None:
             self._guard(self._on_down)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -109,8 +110,10 @@ def _broker(settings: MqttSettings, client_id: str) -> str:
     link, stop = MqttLink(settings, client_id, quiet=True), threading.Event()
     thread = threading.Thread(target=link.run, args=(stop,), daemon=True)
     thread.start()
-    connected = link.wait_connected(settings.connect_timeout_s + 1.0)
-    why = link.last_error
+    until = time.monotonic() + settings.connect_timeout_s + 1.0
+    connected, why = False, ""
+    while not connected and not why and time.monotonic() < until:
+        connected, why = link.wait_connected(0.05), link.last_error
     stop.set()
     thread.join(2.0)
     if not connected:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 def replay(
     recording: Path = typer.Argument(
-        ..., help="WFDB, EDF, CSV, npz or UCR .tsv file, or a zip or folder of them.", show_default=False
+        ...,
+        metavar="RECORDING",
+        help="WFDB, EDF, CSV, npz or UCR .tsv file, or a zip or folder of them.",
+        show_default=False,
     ),
     *,
     record: list[str] = typer.Option(
