@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from trainer.errors import RecipeError
 
@@ -29,6 +29,13 @@ class DataSection(_Section):
     kind: Literal["cinc2017", "ucr", "own"]
     name: str = ""
     class_weights: dict[str, float] = Field(default_factory=dict, description="how often a class is drawn")
+    oversample: dict[str, int] = Field(
+        default_factory=dict, description="copies of a class's records in the training part"
+    )
+    oversample_before_split: bool = Field(
+        False,
+        description="the order of paper 2's text: copies of a record on both sides, so figures too good",
+    )
     place: bool = False
     crop: float = Field(0.0, ge=0, le=1)
     crop_min: float = Field(0.5, gt=0, le=1)
@@ -38,6 +45,12 @@ class DataSection(_Section):
     preprocess: list[dict[str, Any]] = Field(
         default_factory=list, description="the bundle's preprocessing steps"
     )
+
+    @model_validator(mode="after")
+    def _one_way_to_balance(self) -> DataSection:
+        if self.oversample and self.class_weights:
+            raise ValueError("oversample and class_weights both repeat records; keep one")
+        return self
 
 
 class ModelSection(_Section):
@@ -51,15 +64,27 @@ class ModelSection(_Section):
 class DefenseSection(_Section):
     """``epsilons``: the budgets a record's attack is drawn from, input units; other keys go to the defence."""
 
-    name: Literal["none", "adversarial_training"] = "none"
+    name: Literal["none", "adversarial_training", "distillation", "adt", "jacobian", "nsr"] = "none"
     epsilons: list[float] = Field(default_factory=list)
     arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class DistillationSection(_Section):
+    """One of two stages (paper 2): the second learns from the probabilities of the first's finished run.
+
+    ``teacher``: that run's folder, from the recipe's own folder on; ``trainer train --teacher`` replaces it.
+    """
+
+    stage: Literal[1, 2]
+    temperature: float = Field(1.0, gt=0)
+    teacher: str | None = None
 
 
 class TrainingSection(_Section):
     epochs: int = Field(ge=1, le=100_000)
     batch: int = Field(ge=2, le=4096)
     learning_rate: float = Field(0.002, gt=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
     warmup_epochs: float = Field(1.0, ge=0)
     weight_decay: float = Field(1e-4, ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
@@ -93,8 +118,27 @@ class Recipe(_Section):
     data: DataSection
     model: ModelSection
     defense: DefenseSection = DefenseSection()
+    distillation: DistillationSection | None = None
     training: TrainingSection
     export: ExportSection
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Recipe:
+        name = self.defense.name
+        if self.distillation is not None:
+            if name not in ("adt", "distillation"):
+                raise ValueError(f"distillation needs defense.name adt or distillation, not {name}")
+            if self.distillation.stage == 1 and self.distillation.teacher is not None:
+                raise ValueError("distillation.teacher belongs to stage 2")
+        if "temperature" in self.defense.arguments:
+            raise ValueError("defense.arguments.temperature: set distillation.temperature instead")
+        if name in ("jacobian", "nsr") and self.model.encode_decode is not None:
+            raise ValueError(f"defense.name {name} has no loss for model.encode_decode; leave one out")
+        if name == "adt" and not self.defense.epsilons:
+            raise ValueError(
+                "defense.epsilons: adt attacks its own batches; give a budget, in the paper [10.0]"
+            )
+        return self
 
 
 def read_recipe(path: str | Path) -> Recipe:

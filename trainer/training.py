@@ -47,10 +47,12 @@ class _State:
         return [*self.model.variables, *self.average, *self.optimizer.variables]
 
 
-def learning_rate(step: int, total: int, warmup: int, peak: float) -> float:
-    """Linear warm-up, then a cosine to zero."""
+def learning_rate(step: int, total: int, warmup: int, peak: float, schedule: str = "cosine") -> float:
+    """Linear warm-up, then a cosine to zero, or ``peak`` throughout where the schedule is "constant"."""
     if step < warmup:
         return peak * (step + 1) / warmup
+    if schedule == "constant":
+        return peak
     return peak * 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
 
 
@@ -95,8 +97,16 @@ class Trainer:
     """One phase of a run: a model, a defence and data, looped epoch by epoch."""
 
     def __init__(
-        self, recipe: Recipe, model: Any, defense: Any, data: Dataset, out: Path, phase: str
+        self,
+        recipe: Recipe,
+        model: Any,
+        defense: Any,
+        data: Dataset,
+        out: Path,
+        phase: str,
+        teacher: np.ndarray | None = None,
     ) -> None:
+        """``teacher``: (record, class) soft labels of ``data``, for the second stage of a distillation."""
         import keras
 
         from trainer import gradients
@@ -109,6 +119,7 @@ class Trainer:
             out,
             phase,
         )
+        self.teacher = teacher
         t = recipe.training
         self.epochs = t.pretrain_epochs if phase == "encode_decode" else t.epochs
         d = recipe.data
@@ -130,13 +141,25 @@ class Trainer:
         self._compiled = gradients.compiled(self._step)
         self._tensor = gradients.tensor
 
-    def _step(self, x: Any, valid: Any, target: Any, start: Any, epsilon: Any, noise: Any, decay: Any) -> Any:
+    def _step(
+        self,
+        x: Any,
+        valid: Any,
+        target: Any,
+        start: Any,
+        epsilon: Any,
+        noise: Any,
+        soft: Any,
+        decay: Any,
+        epoch: Any,
+    ) -> Any:
         from keras import ops
 
         from trainer import gradients
         from trainer.defenses.base import Batch
 
-        batch = Batch(x, valid, target, start, epsilon, noise)
+        teacher = None if self.teacher is None else soft
+        batch = Batch(x, valid, target, start, epsilon, noise, epoch, teacher)
 
         def loss() -> tuple[Any, Any]:
             value, logits = self.defense.loss(self.model, batch)
@@ -163,7 +186,8 @@ class Trainer:
             start = rng.uniform(-1, 1, x.shape).astype(np.float32)
             noise = rng.standard_normal(x.shape, np.float32)
             epsilon = rng.choice(self.epsilons, (len(index), 1, 1)).astype(np.float32)
-            yield x, valid[..., None].astype(np.float32), target, start, epsilon, noise
+            soft = target if self.teacher is None else self.teacher[index]
+            yield x, valid[..., None].astype(np.float32), target, start, epsilon, noise, soft
 
     def run(self, validate: Callable[[], tuple[float, float]] | None, report: Report, resume: bool) -> None:
         """Train to the last epoch. ``validate() -> (clean, robust accuracy)`` runs on the averaged weights."""
@@ -177,7 +201,7 @@ class Trainer:
             rng = np.random.default_rng([t.seed, epoch, 0 if self.phase == "encode_decode" else 1])
             losses, hits, rate = [], [], 0.0
             for batch in self._batches(rng):
-                rate = learning_rate(self.state.step, total, warmup, t.learning_rate)
+                rate = learning_rate(self.state.step, total, warmup, t.learning_rate, t.schedule)
                 self.state.optimizer.learning_rate.assign(rate)
                 # early in a run the average would be mostly the random start: let it catch up
                 decay = (
@@ -185,7 +209,9 @@ class Trainer:
                     if t.average_decay
                     else 0.0
                 )
-                value, hit = self._compiled(*(self._tensor(b) for b in batch), self._tensor(decay))
+                value, hit = self._compiled(
+                    *(self._tensor(b) for b in batch), self._tensor(decay), self._tensor(epoch + 1.0)
+                )
                 losses.append(value)
                 hits.append(hit)
                 self.state.step += 1

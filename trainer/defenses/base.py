@@ -18,7 +18,8 @@ class Batch:
 
     Shapes: ``x`` (n, time, channel), ``valid`` (n, time, 1) 0/1 floats, ``target`` (n, class) soft labels, ``start``
     (n, time, channel) uniform in [-1, 1] (the random start of an attack), ``epsilon`` (n, 1, 1) in input units,
-    ``noise`` (n, time, channel) standard normal.
+    ``noise`` (n, time, channel) standard normal, ``epoch`` a scalar counted from 1, ``teacher`` (n, class) the soft
+    labels of the records, or None where there is no teacher.
     """
 
     x: Any
@@ -27,6 +28,8 @@ class Batch:
     start: Any
     epsilon: Any
     noise: Any
+    epoch: Any = 1.0
+    teacher: Any | None = None
 
 
 class Defense(Protocol):
