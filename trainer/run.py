@@ -57,6 +57,45 @@ def load_parts(recipe: Recipe, data_path: str | Path) -> tuple[Dataset, Dataset]
     return training_parts(recipe.data.kind, data_path, recipe.data.name)
 
 
+def enlarge(recipe: Recipe, training: Dataset, validation: Dataset) -> tuple[Dataset, Dataset]:
+    """The parts with the recipe's oversampling: of the training part alone, unless the recipe asks for the
+    order of paper 2's text, which warns that it leaks. The test part is never touched.
+    """
+    from trainer.data.oversample import oversample, oversample_before_split
+
+    times = recipe.data.oversample
+    if recipe.data.oversample_before_split:
+        pool = Dataset(
+            [*training.signals, *validation.signals],
+            np.concatenate([training.y, validation.y]),
+            training.names + validation.names,
+            training.spec,
+        )
+        return oversample_before_split(pool, times, seed=recipe.training.seed)
+    return (oversample(training, times) if times else training), validation
+
+
+def teacher_labels(
+    recipe: Recipe, recipe_path: Path, given: str | Path | None, data: Dataset, out: Path
+) -> np.ndarray | None:
+    """Soft labels for the second stage of a distillation, else None.
+
+    Raises:
+        TrainingError: a second stage without a teacher, or a teacher that has no use.
+    """
+    section = recipe.distillation
+    if section is None or section.stage == 1:
+        if given is not None:
+            raise TrainingError(f"{recipe_path}: only the second stage of a distillation takes a teacher")
+        return None
+    if given is None and section.teacher is None:
+        raise TrainingError(f"{recipe_path}: distillation.stage 2 needs the first stage's run: --teacher RUN")
+    from trainer.defenses.distillation import labels_from_run
+
+    folder = Path(given) if given is not None else recipe_path.parent / str(section.teacher)
+    return labels_from_run(folder, data, section.temperature, out)
+
+
 def build_models(recipe: Recipe, data: Dataset, start: Path | None) -> tuple[Any, Any | None]:
     """(classifier, encode_decode or None); the classifier's weights come from run ``start`` if given."""
     from trainer.models import encode_decode, registry
@@ -126,6 +165,7 @@ def train(
     *,
     resume: bool = False,
     start: str | Path | None = None,
+    teacher: str | Path | None = None,
     report: Report = lambda _: None,
     parts: tuple[Dataset, Dataset] | None = None,
 ) -> Path:
@@ -133,6 +173,7 @@ def train(
 
     Args:
         start: a finished run whose classifier is the starting point.
+        teacher: the first stage's finished run, for a recipe of the second stage of a distillation.
         parts: (training, validation) data, for callers that hold it already.
 
     Raises:
@@ -142,15 +183,18 @@ def train(
 
     recipe_path, out = Path(recipe_path), Path(out)
     recipe = read_recipe(recipe_path)
-    training, validation = parts or load_parts(recipe, data_path)
+    training, validation = enlarge(recipe, *(parts or load_parts(recipe, data_path)))
     open_run(out, recipe_path, resume)
+    labels = teacher_labels(recipe, recipe_path, teacher, training, out)
     keras.utils.set_random_seed(recipe.training.seed)
     classifier, front = build_models(recipe, training, Path(start) if start else None)
 
     from trainer.defenses import registry
     from trainer.models import encode_decode
 
-    arguments = recipe.defense.arguments
+    arguments = dict(recipe.defense.arguments)
+    if recipe.distillation is not None:
+        arguments["temperature"] = recipe.distillation.temperature
     defense = registry.make(recipe.defense.name, **arguments)
     model = classifier
     if front is not None:
@@ -168,7 +212,8 @@ def train(
             front.set_weights(
                 keras.models.load_model(out / "encode_decode.keras", compile=False).get_weights()
             )
-    stage = Trainer(recipe, model, defense, training, out, "joint" if front is not None else "classifier")
+    phase = "joint" if front is not None else "classifier"
+    stage = Trainer(recipe, model, defense, training, out, phase, labels)
     stage.run(validator(recipe, model, validation.windows()), report, resume)
     with stage.averaged_weights():
         model.save(out / "twin.keras")
@@ -181,6 +226,7 @@ def train(
         "validation_records": len(validation),
         "data_path": str(Path(data_path).resolve()),
         "start": str(start) if start else None,
+        "teacher": str(teacher or (recipe.distillation and recipe.distillation.teacher) or "") or None,
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     history.plot(out)

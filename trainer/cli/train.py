@@ -27,6 +27,10 @@ def train(
     start: Annotated[
         Path | None, typer.Option("--start", help="A finished run whose classifier is the starting point.")
     ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option("--teacher", help="The first stage's run, for the second stage of a distillation."),
+    ] = None,
 ) -> None:
     """Train a recipe: shows loss and clean and robust validation accuracy, saves, and resumes to the same
     numbers.
@@ -53,7 +57,7 @@ def train(
                 typer.echo(epoch_line(event))
                 told = time.monotonic()
 
-        run = run_training(recipe, data, out, resume=resume, start=start, report=report)
+        run = run_training(recipe, data, out, resume=resume, start=start, teacher=teacher, report=report)
     typer.echo(f"{run}: finished; next: trainer export {run} --out {run / 'model.bundle'}")
 
 

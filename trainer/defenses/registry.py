@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from trainer.defenses.adt import AdversarialDistillation
 from trainer.defenses.adversarial_training import AdversarialTraining
 from trainer.defenses.base import Defense
+from trainer.defenses.jacobian import JacobianRegularization
+from trainer.defenses.nsr import NoiseToSignal
 from trainer.errors import RecipeError
 
 
@@ -14,6 +17,10 @@ def make(name: str, **arguments: Any) -> Defense:
     makers = {
         "none": lambda **kw: AdversarialTraining(**{**kw, "steps": 0}),
         "adversarial_training": AdversarialTraining,
+        "distillation": lambda **kw: AdversarialDistillation(**{**kw, "c": 0.0}),
+        "adt": AdversarialDistillation,
+        "jacobian": JacobianRegularization,
+        "nsr": NoiseToSignal,
     }
     if name not in makers:
         raise RecipeError(f"unknown defence {name!r}; known are {', '.join(makers)}")
