@@ -17,6 +17,8 @@ MAX_BINS = 300
 MIN_SPAN_S = 10.0
 # No crystal is this far off; a fit that says so follows a gateway under load.
 MAX_DRIFT = 1e-3
+# A new fit when more than one bin in so many has changed.
+_FIT_SHARE = 20
 
 Point = tuple[float, float]
 
@@ -35,6 +37,7 @@ class DeviceClock:
         self._bins: dict[int, Point] = {}  # second of device time -> device s, smallest delay
         self._slope = 0.0
         self._offset = 0.0
+        self._unfitted = 0  # changes of bins since the line was fitted
 
     def unwrap(self, time_us: int) -> int:
         """64-bit device time of a 32-bit one, by its signed difference to the latest."""
@@ -63,7 +66,11 @@ class DeviceClock:
         self._bins[key] = (x, delay)
         if len(self._bins) > MAX_BINS:
             del self._bins[min(self._bins)]
-        if known is None or delay < self._offset + self._slope * x:
+        # An arrival below the line proves it wrong; one above can wait, as a fit over all bins takes half a
+        # millisecond and a gateway follows a thousand devices.
+        self._unfitted += 1
+        if delay < self._offset + self._slope * x or self._unfitted * _FIT_SHARE > len(self._bins):
+            self._unfitted = 0
             self._fit()
 
     def _fit(self) -> None:
