@@ -10,8 +10,6 @@ PYTEST_ARGS :=
 VENV := .venv
 DEMO_VENV := .venv-demo
 PY := $(VENV)/bin/python
-APT_PACKAGES := mosquitto mosquitto-clients socat
-SBIN := :/usr/sbin:/sbin
 
 # The first interpreter that runs, is one that we support and can make a virtual environment.
 FIND_PYTHON = for p in $(PYTHON) python3.11 python3.12 python3.13 python3.10 python3; do \
@@ -20,27 +18,13 @@ FIND_PYTHON = for p in $(PYTHON) python3.11 python3.12 python3.13 python3.10 pyt
 	echo "make: no Python 3.10 to 3.13 with its venv module found; run 'make deps', or 'make PYTHON=/path/to/python3'" >&2; \
 	exit 1
 
-.PHONY: help deps demo test test-slow lint docs bench clean
+.PHONY: help deps demo test test-slow lint docs bench firmware clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-deps:  ## what apt must bring: a real broker and serial tools, for the tests
-	@missing=(); export PATH="$$PATH$(SBIN)"; \
-	command -v mosquitto >/dev/null || missing+=(mosquitto); \
-	command -v mosquitto_sub >/dev/null || missing+=(mosquitto-clients); \
-	command -v socat >/dev/null || missing+=(socat); \
-	( $(FIND_PYTHON) ) >/dev/null 2>&1 || missing+=(python3 python3-venv); \
-	if [ $${#missing[@]} -eq 0 ]; then \
-		echo "make deps: nothing to do, $(APT_PACKAGES) and a Python are present"; exit 0; fi; \
-	if ! command -v apt-get >/dev/null; then \
-		echo "make deps: missing $${missing[*]}, and there is no apt-get here; install them by your system's way" >&2; exit 1; fi; \
-	if [ "$$(id -u)" -ne 0 ]; then \
-		echo "make deps: missing $${missing[*]}; run: sudo apt-get install -y $${missing[*]}" >&2; exit 1; fi; \
-	echo "make deps: installing $${missing[*]}"; export DEBIAN_FRONTEND=noninteractive; \
-	apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null 2>&1 \
-		|| { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$${missing[@]}"; } \
-		|| { echo "make deps: apt-get could not install $${missing[*]}" >&2; exit 1; }
+deps:  ## what apt must bring for the tests: a real broker, compilers, emulators
+	@PYTHON=$$( ( $(FIND_PYTHON) ) 2>/dev/null || true ) .ci/deps
 
 $(VENV)/.installed: pyproject.toml
 	@python=$$( $(FIND_PYTHON) ) || exit 1; \
@@ -76,6 +60,9 @@ docs: $(VENV)/.installed  ## write the reference pages from the code
 bench: $(VENV)/.installed  ## the agent's own cost, beside its goals
 	@mkdir -p out
 	@$(PY) -m benchmarks.agent --json out/bench-agent.json
+
+firmware:  ## build the C library and the example firmware into out/firmware
+	@$(MAKE) --no-print-directory -C firmware_bridge/firmware OUT=$(CURDIR)/out/firmware
 
 clean:  ## remove environments, caches and outputs
 	rm -rf $(VENV) $(DEMO_VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,11 +9,25 @@ import sys
 from pathlib import Path
 
 TOOLS = ("bash", "make", "python3", "cat", "awk", "sh")
+PROGRAMS = (
+    "mosquitto",
+    "mosquitto_sub",
+    "socat",
+    "gcc",
+    "clang",
+    "qemu-system-arm",
+    "arm-none-eabi-gcc",
+    "avr-gcc",
+)
+FILES = (
+    "usr/include/stdio.h", "usr/include/newlib", "usr/lib/avr/include", "usr/share/arduino/hardware/arduino/avr",
+    "usr/include/simavr", "usr/include/libelf.h",
+)  # fmt: skip
 
 
-def folder_of_tools(tmp_path: Path, user_id: int, *others: str) -> Path:
-    """A PATH of its own: what the Makefile calls, `id` telling ``user_id``, and ``others``."""
-    folder = tmp_path / "bin"
+def machine(tmp_path: Path, user_id: int, *without: str) -> Path:
+    """A folder that is a PATH and a root: what the scripts call, `id` telling ``user_id``, all that is needed."""
+    folder = tmp_path / "machine"
     folder.mkdir()
     for name in TOOLS:
         found = shutil.which(name)
@@ -21,54 +35,81 @@ def folder_of_tools(tmp_path: Path, user_id: int, *others: str) -> Path:
         # pyenv's shims look at their own name's neighbours: link the program itself
         found = os.path.realpath("/usr/bin/" + name) if Path("/usr/bin/" + name).exists() else found
         (folder / name).symlink_to(found)
-    for name, body in {"id": f"echo {user_id}", **dict.fromkeys(others, "exit 0")}.items():
+    scripts = {"id": f"echo {user_id}"} | dict.fromkeys(set(PROGRAMS) - set(without), "exit 0")
+    for name, body in scripts.items():
         (folder / name).write_text(f"#!/bin/bash\n{body}\n")
         (folder / name).chmod(0o755)
+    for name in set(FILES) - set(without):
+        (folder / name).mkdir(parents=True)
     return folder
 
 
-def make_deps(repository: Path, tools: Path, python: str) -> subprocess.CompletedProcess[str]:
-    command = [shutil.which("make") or "make", "--no-print-directory", "deps", f"PYTHON={python}", "SBIN="]
-    env = {"PATH": str(tools), "HOME": str(tools)}
+def make_deps(
+    repository: Path, place: Path, python: str = sys.executable
+) -> subprocess.CompletedProcess[str]:
+    command = [shutil.which("make") or "make", "--no-print-directory", "deps", f"PYTHON={python}"]
+    env = {"PATH": str(place), "HOME": str(place), "ROOT": str(place), "SBIN": ""}
     return subprocess.run(command, cwd=repository, env=env, capture_output=True, text=True, timeout=60)
 
 
 def test_deps_does_nothing_where_all_is_there(repository: Path, tmp_path: Path):
-    tools = folder_of_tools(tmp_path, 1000, "mosquitto", "mosquitto_sub", "socat")
-    done = make_deps(repository, tools, sys.executable)
+    done = make_deps(repository, machine(tmp_path, 1000))
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("make deps: nothing to do")
 
 
 def test_deps_tells_a_user_who_is_not_root_what_to_type(repository: Path, tmp_path: Path):
-    tools = folder_of_tools(tmp_path, 1000, "mosquitto", "apt-get")
-    done = make_deps(repository, tools, sys.executable)
+    place = machine(tmp_path, 1000, "mosquitto_sub", "usr/include/simavr")
+    (place / "apt-get").symlink_to(place / "socat")
+    done = make_deps(repository, place)
     assert done.returncode != 0
-    assert "missing mosquitto-clients socat; run: sudo apt-get install" in done.stderr
+    assert "missing mosquitto-clients libsimavr-dev; run: sudo apt-get install" in done.stderr
 
 
 def test_deps_installs_as_root_what_is_missing(repository: Path, tmp_path: Path):
-    tools = folder_of_tools(tmp_path, 0, "mosquitto", "mosquitto_sub")
+    place = machine(tmp_path, 0, "socat")
     log = tmp_path / "apt.log"
-    (tools / "apt-get").write_text(f'#!/bin/bash\necho "$@" >> {log}\n')
-    (tools / "apt-get").chmod(0o755)
-    done = make_deps(repository, tools, sys.executable)
+    (place / "apt-get").write_text(f'#!/bin/bash\necho "$@" >> {log}\n')
+    (place / "apt-get").chmod(0o755)
+    done = make_deps(repository, place)
     assert done.returncode == 0, done.stderr
     assert "installing socat" in done.stdout
-    assert log.read_text().split()[-1] == "socat"
+    assert log.read_text().splitlines() == ["install -y -qq --no-install-recommends socat"]
+
+
+def test_deps_fetches_the_lists_when_apt_does_not_know_a_package(repository: Path, tmp_path: Path):
+    place = machine(tmp_path, 0, "socat")
+    log = tmp_path / "apt.log"
+    (place / "apt-get").write_text(
+        f'#!/bin/bash\necho "$1" >> {log}\n[ "$1" = update ] && touch {tmp_path}/lists\n[ -e {tmp_path}/lists ]\n'
+    )
+    (place / "touch").symlink_to("/usr/bin/touch")
+    (place / "apt-get").chmod(0o755)
+    done = make_deps(repository, place)
+    assert done.returncode == 0, done.stderr
+    assert log.read_text().split() == ["install", "update", "install"]
 
 
 def test_deps_without_apt_says_so(repository: Path, tmp_path: Path):
-    tools = folder_of_tools(tmp_path, 0)
-    done = make_deps(repository, tools, sys.executable)
+    done = make_deps(repository, machine(tmp_path, 0, "gcc"))
     assert done.returncode != 0
-    assert "no apt-get here" in done.stderr
+    assert "missing gcc, and there is no apt-get here" in done.stderr
+
+
+def test_an_unusable_python_is_missing_too(repository: Path, tmp_path: Path):
+    place = machine(tmp_path, 1000)
+    (place / "apt-get").symlink_to(place / "socat")
+    (place / "python3").unlink()
+    done = make_deps(repository, place, python="no-such-python")
+    assert done.returncode != 0
+    assert "missing python3 python3-venv" in done.stderr
 
 
 def test_ci_script_is_valid_and_stops_at_errors(repository: Path):
     script = repository / ".ci" / "run"
     assert os.access(script, os.X_OK)
-    subprocess.run(["bash", "-n", str(script)], check=True, timeout=20)
+    for name in ("run", "deps"):
+        subprocess.run(["bash", "-n", str(repository / ".ci" / name)], check=True, timeout=20)
     text = script.read_text(encoding="utf-8")
     assert "set -euo pipefail" in text
     for step in ("make deps", "make lint", "make test ", "make test-slow", "--no-skips"):
