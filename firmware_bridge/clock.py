@@ -17,8 +17,8 @@ MAX_BINS = 300
 MIN_SPAN_S = 10.0
 # No crystal is this far off; a fit that says so follows a gateway under load.
 MAX_DRIFT = 1e-3
-# A new fit when more than one bin in so many has changed.
-_FIT_SHARE = 20
+# A new fit when one bin in so many has changed.
+_FIT_SHARE = 10
 
 Point = tuple[float, float]
 
@@ -66,12 +66,14 @@ class DeviceClock:
         self._bins[key] = (x, delay)
         if len(self._bins) > MAX_BINS:
             del self._bins[min(self._bins)]
-        # An arrival below the line proves it wrong; one above can wait, as a fit over all bins takes half a
-        # millisecond and a gateway follows a thousand devices.
+        # A fit over all bins takes half a millisecond and a gateway follows a thousand devices: an arrival below
+        # the line moves the line down at once, its slope can wait.
         self._unfitted += 1
-        if delay < self._offset + self._slope * x or self._unfitted * _FIT_SHARE > len(self._bins):
+        if self._unfitted * _FIT_SHARE >= len(self._bins):
             self._unfitted = 0
             self._fit()
+        else:
+            self._offset = min(self._offset, delay - self._slope * x)
 
     def _fit(self) -> None:
         points = sorted(self._bins.values())
