@@ -29,7 +29,7 @@ from edge.topics import Topics, stream_of
 from edge.types import SampleBlock
 from edge.warnings_once import WarnOnce
 from firmware_bridge.decoder import FrameDecoder
-from firmware_bridge.messages import BadFrame
+from firmware_bridge.messages import BadFrame, Decoded, Hello
 
 log = logging.getLogger("edge.sources.mqtt")
 
@@ -43,6 +43,8 @@ class _Stream:
 
     timeline: Timeline
     device: DeviceTracker
+    hello: Hello | None = None
+    hello_frame: bytes = b""
 
 
 class MqttSamples:
@@ -210,8 +212,7 @@ class MqttSamples:
         ]
 
     def _binary(self, stream: str, payload: bytes) -> list[SampleBlock]:
-        # The 0x00 closes a frame that came without its delimiter and ends one that was cut off.
-        messages = FrameDecoder("binary").feed(payload + b"\x00")
+        messages = self._decode(stream, payload)
         if not messages:
             raise PayloadError("empty", "no frame in it", field="payload")
         first = messages[0]
@@ -230,6 +231,18 @@ class MqttSamples:
         if blocks and blocks[-1].end:
             self._streams.done(stream)
         return blocks
+
+    def _decode(self, stream: str, payload: bytes) -> list[Decoded]:
+        """The frames of a payload. A HELLO that opens it as it did the last time is not decoded again."""
+        known = self._streams.peek(stream)
+        # The 0x00 closes a frame that came without its delimiter and ends one that was cut off.
+        if known is not None and known.hello is not None and payload.startswith(known.hello_frame):
+            rest = FrameDecoder("binary").feed(payload[len(known.hello_frame) :] + b"\x00")
+            return [known.hello, *rest]
+        messages = FrameDecoder("binary").feed(payload + b"\x00")
+        if known is not None and messages and isinstance(messages[0], Hello) and payload[:1] != b"\x00":
+            known.hello, known.hello_frame = messages[0], payload[: payload.find(b"\x00") + 1]
+        return messages
 
     def _state(self, stream: str) -> _Stream:
         state = self._streams.get(stream)
