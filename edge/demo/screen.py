@@ -12,6 +12,7 @@ DEFENDED = "ecg-rhythm"
 MODELS = (UNDEFENDED, DEFENDED)
 LEAST_WINDOWS = 2  # on each side of the attack, seen from both models; fewer show nothing
 
+_CELL = 29
 _BOLD, _RED, _GREEN, _YELLOW, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
 
 
@@ -55,7 +56,7 @@ class Screen:
 
     def head(self) -> str:
         """Titles of the columns."""
-        return self._paint(f"  signal   wire      was made as   {UNDEFENDED:<25}{DEFENDED}", _BOLD)
+        return self._paint(f"  signal   wire      was made as   {UNDEFENDED:<{_CELL}}{DEFENDED}", _BOLD)
 
     def _part(self, first: int) -> Part:
         return self.stage.part(first, self.window_samples)
@@ -80,7 +81,7 @@ class Screen:
 
     def _cell(self, model: str, first: int) -> str:
         result = self.seen[(model, first)]
-        text = f"{result.label:<6} {result.score:4.2f} {result.status}"
+        text = f"{result.label:<7}{result.score:4.2f} {result.status:<7}"
         remark, colour = "", ""
         if self._part(first) == "attacked":
             before = self.seen.get((model, self.stage.twin(first)))
@@ -90,7 +91,7 @@ class Screen:
                 colour = _RED if flipped and result.status == "ok" else _GREEN
         if result.status != "ok":
             colour = _YELLOW
-        return self._paint(f"{text} {remark}".ljust(25), colour)
+        return self._paint(f"{text} {remark}".ljust(_CELL), colour)
 
     def _paint(self, text: str, colour: str) -> str:
         return f"{colour}{text}{_PLAIN}" if self.colour and colour else text
