@@ -12,17 +12,20 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number. `goal` is the most that it should be; None where it is told for context."""
+    """One measured number. `goal` is the most that it should be (the least, with `at_least`); None: for context."""
 
     name: str
     value: float
     unit: str
     goal: float | None = None
     note: str = ""
+    at_least: bool = False
 
     @property
     def missed(self) -> bool:
-        return self.goal is not None and not self.value <= self.goal
+        if self.goal is None:
+            return False
+        return not (self.value >= self.goal if self.at_least else self.value <= self.goal)
 
 
 def machine() -> dict[str, object]:

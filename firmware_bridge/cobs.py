@@ -37,16 +37,20 @@ def decode(encoded: bytes) -> bytes:
         raise CodecError("cobs", "empty frame")
     if 0 in encoded:
         raise CodecError("cobs", "0x00 inside a frame")
-    out = bytearray()
+    # Each code byte but the first stands where the zero goes, so it is enough to put the zeros there.
+    body = bytearray(encoded)
+    surplus = []
     at = 0
     while True:
         code = encoded[at]
-        end = at + code
-        if end > size:
-            raise CodecError("cobs", f"block of {code} bytes runs {end - size} past the end")
-        out += encoded[at + 1 : end]
-        if end == size:
-            return bytes(out)
-        if code != 255:
-            out.append(0)
-        at = end
+        body[at] = 0
+        at += code
+        if at >= size:
+            break
+        if code == 255:  # a full block stands for no zero
+            surplus.append(at)
+    if at > size:
+        raise CodecError("cobs", f"block of {code} bytes runs {at - size} past the end")
+    for each in reversed(surplus):
+        del body[each]
+    return bytes(body[1:])

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from firmware_bridge import codec
+from firmware_bridge import bulk, codec
 from firmware_bridge.csv_dialect import CsvReader, header, numbers, split_line
 from firmware_bridge.errors import CodecError
 from firmware_bridge.messages import (
@@ -126,7 +126,10 @@ class FrameDecoder:
         return True
 
     def _feed_binary(self, data: bytes, out: list[Decoded]) -> bytes:
-        frames = (self._rest + data).split(b"\x00")
+        joined = self._rest + data
+        if len(data) >= bulk.MIN_BYTES and self._guard is None and not self._skipping:
+            joined = self._in_bulk(joined, out)
+        frames = joined.split(b"\x00")
         self._rest = frames.pop()
         for number, encoded in enumerate(frames):
             if self._skipping:
@@ -144,6 +147,19 @@ class FrameDecoder:
                     return self._guess_again(self._rest, None)
             self._skipping, self._rest = True, b""
         return b""
+
+    def _in_bulk(self, data: bytes, out: list[Decoded]) -> bytes:
+        """Decode all whole frames at once where they are many. Returns what is left."""
+        whole = data.rfind(0) + 1
+        if data.count(0, 0, whole) < bulk.MIN_FRAMES:
+            return data
+        decoded = bulk.decode(data[:whole])
+        if decoded is None:
+            return data
+        out += decoded.items
+        self.counters.unknown_types += decoded.unknown_types
+        self.counters.unverified += decoded.tagged
+        return data[whole:]
 
     def _guess_again(self, encoded: bytes, later: list[bytes] | None) -> bytes:
         """No frame for longer than one can be: perhaps the device now prints lines. Returns what is left."""

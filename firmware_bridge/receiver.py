@@ -168,8 +168,15 @@ class Receiver:
                 self._generation += 1
             self._reset(resume)
             return []
-        if before.boot == hello.boot and before.device_id == hello.device_id:
-            return []
+        if (before.boot, before.device_id) == (hello.boot, hello.device_id):
+            if _form(before) == _form(hello):
+                return []
+            # Another rate or other channels: its samples do not continue the ones before.
+            self.hello = before
+            out = self._flush()
+            self.hello = hello
+            self._generation += 1
+            return out
         self.hello = before
         out = self._flush()
         self.hello = hello
@@ -285,6 +292,10 @@ class Receiver:
             out.append(self._held.pop(0))
         self.counters.blocks += len(out)
         return out
+
+
+def _form(hello: Hello) -> tuple[float, tuple[str, ...]]:
+    return hello.rate_hz, tuple(channel.name for channel in hello.channels)
 
 
 def _part(block: Block, low: int, high: int) -> Block:

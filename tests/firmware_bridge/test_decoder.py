@@ -119,6 +119,17 @@ def test_a_million_random_bytes_parse_or_count():
         assert decoder.counters.bad_total > 0
 
 
+@pytest.mark.slow
+def test_ten_million_random_bytes():
+    draw = random.Random(13)
+    decoder = FrameDecoder("auto")
+    for _ in range(160):
+        decoder.feed(draw.randbytes(65536))
+    assert decoder.counters.bytes >= 10**7
+    # A random frame has a right CRC once in 2^32.
+    assert decoder.counters.frames == 0
+
+
 def test_mutated_real_stream_loses_only_what_was_hit():
     draw = random.Random(3)
     blocks = [

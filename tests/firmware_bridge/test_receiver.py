@@ -202,6 +202,19 @@ def test_another_number_of_channels_needs_a_new_hello():
     assert receiver.hello is None
 
 
+def test_another_rate_or_other_channels_are_another_epoch():
+    receiver = started()
+    receiver.push(block(64), 0.0)
+    out = receiver.push(m.Hello("d", "f", 250.0, ECG, 7, True, 640), 0.0)
+    assert [(b.epoch, b.first_index) for b in out] == [("00000007", 64)]
+    out = receiver.push(block(6400), 0.0)
+    assert [(b.epoch, b.hello.rate_hz) for b in out] == [("00000007.1", 250.0)]
+    # The same said again changes nothing, nor does another scale.
+    louder = m.Hello("d", "f", 250.0, (m.Channel("ecg", "uV", 2.0),), 7, True, 640)
+    assert receiver.push(louder, 0.0) == []
+    assert receiver.push(block(6432), 0.0)[0].hello == louder
+
+
 def test_reconnecting_is_a_gap_of_the_same_epoch():
     receiver = started()
     receiver.push(block(96), 0.0)

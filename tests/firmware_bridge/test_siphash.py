@@ -2,11 +2,7 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
-
-from firmware_bridge.siphash import siphash24, siphash24_many
+from firmware_bridge.siphash import siphash24
 from tests.firmware_bridge.generate_vectors import VECTORS
 
 REFERENCE = json.loads((VECTORS / "siphash.json").read_text())
@@ -21,9 +17,3 @@ def test_reference_vectors():
         assert siphash24(key, bytes(range(length))) == int.from_bytes(bytes.fromhex(tag), "little")
     for length, tag in PUBLISHED.items():
         assert int.from_bytes(bytes.fromhex(REFERENCE["tags"][length]), "little") == tag
-
-
-@given(st.binary(min_size=16, max_size=16), st.binary(max_size=100))
-def test_many_at_once_agree(key: bytes, data: bytes):
-    rows = np.array([list(data), list(data[::-1])], dtype=np.uint8).reshape(2, len(data))
-    assert siphash24_many(key, rows).tolist() == [siphash24(key, data), siphash24(key, data[::-1])]
