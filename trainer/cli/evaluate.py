@@ -71,6 +71,13 @@ def evaluate(
         Path | None,
         typer.Option("--twin", help="The run a bundle was exported from, where it is not a shipped one."),
     ] = None,
+    through: Annotated[
+        str | None,
+        typer.Option(
+            "--through",
+            help="Make the attacks on the float twin of this model instead: a bundle, a run folder or a name.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of every random choice.")] = 0,
     limit: Annotated[
         int | None, typer.Option("--limit", help="At most so many records, spread evenly over the part.")
@@ -89,6 +96,7 @@ def evaluate(
 
     with native_notes_hidden():
         subject = open_subject(model, twin)
+        attacked = open_subject(through) if through is not None else None
     targets = ("float", "int8") if target is TargetChoice.BOTH else (target.value,)
     if target is TargetChoice.BOTH and subject.quantization != "int8":
         kind = "a run" if subject.bundle is None else f"quantized as {subject.quantization}"
@@ -98,7 +106,7 @@ def evaluate(
     plan = Plan(names, _budgets(epsilon, subject.spec.units), targets, seed)
     if "float" in targets or set(names) - {"clean"}:
         load_keras()
-    check(subject, plan)
+    check(subject, plan, attacked)
     chosen = choose(
         load_data(data).part(split.value), read_names(records) if records is not None else None, limit
     )
@@ -111,15 +119,23 @@ def evaluate(
                 tasks[stage] = bar.add_task(stage, total=total, note="")
             bar.update(tasks[stage], completed=done)
 
-        trials = Runner(subject, windows, plan, progress).run()
+        trials = Runner(subject, windows, plan, progress, attacked).run()
     rows = rows_of(trials, subject.spec.units)
     if json_out is not None:
         report.write_text(
-            json_out, report.to_json(subject.name, f"{chosen.spec.name}/{split.value}", seed, rows)
+            json_out,
+            report.to_json(
+                subject.name,
+                f"{chosen.spec.name}/{split.value}",
+                seed,
+                rows,
+                attacked.name if attacked is not None else None,
+            ),
         )
     if predictions is not None:
         report.write_text(predictions, report.to_csv(trials, chosen.names, subject.spec.labels))
-    typer.echo(f"{subject.name} on {len(windows)} records of {chosen.spec.name}/{split.value}")
+    made = f", attacked through {attacked.name}" if attacked is not None else ""
+    typer.echo(f"{subject.name} on {len(windows)} records of {chosen.spec.name}/{split.value}{made}")
     typer.echo(report.to_table(rows))
     if any(trial.refused for trial in trials):
         fail("a gradient of zero is no robustness: rows without a figure could not be attacked", EXIT_FAILED)

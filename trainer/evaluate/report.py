@@ -31,9 +31,12 @@ def write_text(path: Path, text: str) -> None:
         raise EvaluationError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def to_json(model: str, data: str, seed: int, rows: Sequence[dict[str, Any]]) -> str:
-    """The evaluation file."""
-    return json.dumps({"model": model, "data": data, "seed": seed, "rows": list(rows)}, indent=1) + "\n"
+def to_json(
+    model: str, data: str, seed: int, rows: Sequence[dict[str, Any]], through: str | None = None
+) -> str:
+    """The evaluation file; ``through`` names the model that the attacks were made on, where it is another."""
+    head = {"model": model, **({} if through is None else {"through": through})}
+    return json.dumps({**head, "data": data, "seed": seed, "rows": list(rows)}, indent=1) + "\n"
 
 
 def to_csv(trials: Sequence[Trial], names: Sequence[str], labels: Sequence[str]) -> str:

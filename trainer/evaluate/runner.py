@@ -73,8 +73,13 @@ class Trial:
 class Runner:
     """Runs a plan on one subject; attacked windows are made once and put to every target.
 
+    Args:
+        through: attack this model's float twin instead of the subject's own (paper 2's situation I; without it,
+            situation II).
+
     Raises:
-        EvaluationError: at construction, a target or attack that this subject cannot have.
+        EvaluationError: at construction, a target or attack that this subject cannot have, or ``through`` takes
+            other windows.
         AttackError: an unknown attack or a budget that is none.
     """
 
@@ -84,8 +89,12 @@ class Runner:
         windows: Windows,
         plan: Plan,
         progress: Progress = lambda stage, done, total: None,
+        through: Subject | None = None,
     ) -> None:
-        check(subject, plan)
+        check(subject, plan, through)
+        self.through = through
+        if through is not None and set(plan.attacks) - {CLEAN}:
+            _ = through.twin  # without one, say so before any work
         self.subject, self.windows, self.plan, self.progress = subject, windows, plan, progress
         self.targets: list[Target] = []
         if "float" in plan.targets:
@@ -124,7 +133,7 @@ class Runner:
         for target in self.targets:
             worst = answers[target.name]
             worst.give_up(np.flatnonzero(zero))
-            text = gradient_text(gradients, transferred=target.name == "int8")
+            text = gradient_text(gradients, transferred=target.name == "int8" or self.through is not None)
             trials.append(
                 Trial(target.name, name, epsilon, {**about, "gradient": text}, y, worst.probabilities, zero)
             )
@@ -145,14 +154,15 @@ class Runner:
         seed = [self.plan.seed, int(index[0])]
         if attack.gradient == "none":
             return [Attacked("none", attack.run(None, x, y, valid, np.random.default_rng(seed)), whole)]
-        return candidates(attack, self.subject.twin, x, y, valid, seed=seed)
+        return candidates(attack, (self.through or self.subject).twin, x, y, valid, seed=seed)
 
 
-def check(subject: Subject, plan: Plan) -> None:
+def check(subject: Subject, plan: Plan, through: Subject | None = None) -> None:
     """Refuse a plan before any work is done.
 
     Raises:
-        EvaluationError: an unknown target, an int8 target without an int8 file, or attacks without a budget.
+        EvaluationError: an unknown target, an int8 target without an int8 file, attacks without a budget, or
+            an attack made through a model of other windows or classes.
         AttackError: an unknown attack or a budget that is none.
     """
     for target in plan.targets:
@@ -167,6 +177,8 @@ def check(subject: Subject, plan: Plan) -> None:
             f"{subject.name}: its file is quantized as {subject.quantization!r}, not int8; export it with "
             "--quantize int8, or use --target float"
         )
+    if through is not None:
+        _check_through(subject, through)
     named = [name for name in plan.attacks if name != CLEAN]
     if not named:
         return
@@ -177,6 +189,16 @@ def check(subject: Subject, plan: Plan) -> None:
     for name in named:
         for epsilon in plan.epsilons:
             make(name, epsilon=epsilon, **plan.settings.get(name, {}))
+
+
+def _check_through(subject: Subject, through: Subject) -> None:
+    for key in ("units", "rate_hz", "window_samples", "channels", "labels"):
+        own, other = getattr(subject.spec, key), getattr(through.spec, key)
+        if own != other:
+            raise EvaluationError(
+                f"{through.name}: {key} is {other}, that of {subject.name} is {own}; attacks made on one do not fit "
+                "the other"
+            )
 
 
 def describe(attack: Any | None, epsilon: float) -> dict[str, Any]:
