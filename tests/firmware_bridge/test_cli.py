@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,14 +16,18 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from firmware_bridge.capture import read_raw
 from firmware_bridge.cli import app, main, ports
 from firmware_bridge.messages import Channel
 from firmware_bridge.port_list import PortInfo
 from firmware_bridge.recordings import Recording, open_recordings, write_recording
+from firmware_bridge.simulated_device import DeviceSettings
+from firmware_bridge.simulator import Simulator
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
 
 PROGRAM = [sys.executable, "-c", "import sys; from firmware_bridge.cli import main; sys.exit(main())"]
+Call = Callable[..., tuple[int, str, str]]
 SIGNAL = (np.sin(np.arange(900) / 9) * 500).astype(np.int16)
 
 
@@ -57,12 +61,31 @@ def device(link: Path, *words: str | Path) -> Iterator[subprocess.Popen[str]]:
         process.stdout.close()
 
 
-def test_simulate_and_monitor_json(tmp_path: Path, recording: Path):
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """The command in this process: exit code, standard output, standard error."""
+
+    def go(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["firmware-bridge", *map(str, words)])
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return go
+
+
+def test_simulate_and_monitor_json(tmp_path: Path, recording: Path, call: Call):
     link = tmp_path / "tty"
     with device(link, recording, "--speed", "10", "--drop", "0.1", "--seed", "3"):
-        done = run("monitor", link, "--json", "--seconds", "1.5")
-    assert done.returncode == 0
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+        code, out, _ = call("monitor", link, "--json", "--seconds", "1")
+    assert code == 0
+    lines = [json.loads(line) for line in out.splitlines()]
     kinds = {line["type"] for line in lines}
     assert {"hello", "samples", "summary"} <= kinds
     last = lines[-1]
@@ -72,46 +95,65 @@ def test_simulate_and_monitor_json(tmp_path: Path, recording: Path):
     assert not link.is_symlink()
 
 
-def test_monitor_without_a_terminal_prints_lines(tmp_path: Path, recording: Path):
-    link = tmp_path / "tty"
-    with device(link, recording, "--csv", "--speed", "5"):
-        done = run("monitor", link, "--seconds", "1.2")
-    assert done.returncode == 0
-    assert "dialect: csv" in done.stdout
-    assert "channels: ecg" in done.stdout
+def test_monitor_without_a_terminal_prints_lines(recording: Path, call: Call):
+    with Simulator(open_recordings(recording), csv=True, speed=0) as sim:
+        code, out, _ = call("monitor", sim.port, "--seconds", "0.5")
+    assert code == 0
+    assert "dialect: csv" in out
+    assert "channels: ecg" in out
 
 
-def test_record_gives_back_what_was_played(tmp_path: Path, recording: Path):
-    link = tmp_path / "tty"
-    for suffix in ("hea", "csv"):
-        with device(link, recording, "--speed", "0", "--pack"):
-            done = run("record", link, tmp_path / f"out.{suffix}", "--seconds", "0.8")
-        assert done.returncode == 0, done.stderr
-        back = open_recordings(tmp_path / f"out.{suffix}").read("out")
-        assert np.array_equal(back.physical[:, 0], SIGNAL.astype(np.float32) * 0.5)
-        assert back.rate_hz == 300.0
+def test_monitor_on_a_terminal_is_a_table(recording: Path):
+    master, slave = os.openpty()
+    try:
+        with Simulator(open_recordings(recording), speed=0) as sim:
+            words = [*PROGRAM, "monitor", sim.port, "--seconds", "0.5"]
+            environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+            process = subprocess.Popen(words, stdout=slave, stderr=subprocess.PIPE, env=environment)
+            assert process.wait(30) == 0, process.stderr
+        shown = os.read(master, 1 << 16).decode()
+    finally:
+        os.close(master)
+        os.close(slave)
+        assert process.stderr is not None
+        process.stderr.close()
+    assert "│ nominal rate │ 300 Hz" in shown
 
 
-def test_raw_capture_is_replayed_to_the_byte(tmp_path: Path, recording: Path):
-    link, first, second = tmp_path / "tty", tmp_path / "a.raw", tmp_path / "b.raw"
-    with device(link, recording, "--speed", "0"):
-        assert run("record", link, first, "--seconds", "0.8").returncode == 0
+@pytest.mark.parametrize("suffix", ["hea", "npz", "csv"])
+def test_record_gives_back_what_was_played(tmp_path: Path, recording: Path, call: Call, suffix: str):
+    with Simulator(open_recordings(recording), speed=0, settings=DeviceSettings(pack=True)) as sim:
+        code, _, err = call("record", sim.port, tmp_path / f"out.{suffix}", "--seconds", "0.5")
+    assert code == 0, err
+    back = open_recordings(tmp_path / f"out.{suffix}").read("out")
+    assert np.array_equal(back.physical[:, 0], SIGNAL.astype(np.float32) * 0.5)
+    assert back.rate_hz == 300.0
+
+
+def test_nothing_recorded_is_a_failure(tmp_path: Path, recording: Path, call: Call):
+    with Simulator(open_recordings(recording), drop=1.0) as sim:
+        code, out, _ = call("record", sim.port, tmp_path / "x.npz", "--seconds", "0.1")
+    assert (code, list(tmp_path.iterdir())) == (1, [])
+    assert "nothing to write" in out
+
+
+def test_raw_capture_is_replayed_to_the_byte(tmp_path: Path, recording: Path, call: Call):
+    first, second, link = tmp_path / "a.raw", tmp_path / "b.raw", tmp_path / "tty"
+    with Simulator(open_recordings(recording), speed=0) as sim:
+        assert call("record", sim.port, first, "--seconds", "0.5")[0] == 0
     with device(link, first, "--speed", "0"):
-        assert run("record", link, second, "--seconds", "1.0").returncode == 0
-    from firmware_bridge.capture import read_raw
-
+        assert call("record", link, second, "--seconds", "1")[0] == 0
     played, again = (b"".join(data for _, data in read_raw(path)) for path in (first, second))
     assert len(played) > 1800
     assert played == again
 
 
-def test_forward_to_a_real_broker(tmp_path: Path, recording: Path, mosquitto: int):
-    link = tmp_path / "tty"
-    with device(link, recording, "--speed", "4"):
-        done = run("forward", link, "--broker", f"127.0.0.1:{mosquitto}", "--seconds", "1.5")
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout.split()[1]) >= 2
-    assert "0 messages dropped" in done.stdout
+def test_forward_to_a_real_broker(recording: Path, mosquitto: int, call: Call):
+    with Simulator(open_recordings(recording), speed=4) as sim:
+        code, out, err = call("forward", sim.port, "--broker", f"127.0.0.1:{mosquitto}", "--seconds", "1.2")
+    assert code == 0, err
+    assert int(out.split()[1]) >= 2
+    assert "0 messages dropped" in out
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -149,23 +191,14 @@ def test_mistakes_end_in_one_sentence(
     recording: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    call: Call,
 ):
     monkeypatch.chdir(tmp_path)
-    arguments = [str(recording) if word == "REC" else word for word in words]
-    monkeypatch.setattr(sys, "argv", ["firmware-bridge", *arguments])
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with pytest.raises(SystemExit) as ended:
-            main()
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    text = capsys.readouterr().err
-    assert ended.value.code == 1
-    assert text.startswith("error: ")
-    assert says in text
-    assert len(text.splitlines()) == 1
+    code, _, err = call(*[recording if word == "REC" else word for word in words])
+    assert code == 1
+    assert err.startswith("error: ")
+    assert says in err
+    assert len(err.splitlines()) == 1
 
 
 def test_no_traceback_in_a_process_of_its_own(tmp_path: Path):
