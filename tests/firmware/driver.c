@@ -166,7 +166,7 @@ static void device(const uint8_t *key)
             refuse = what - 244;
         } else if (what < 253) {
             if (!d->ended) {
-                ww_device_end(d);
+                ww_device_end(d, now);
             }
             ww_device_start(d, ++boot, now);
             n = 0;

@@ -53,7 +53,7 @@ class _Emulator:
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
         )
         try:
-            self.port = self._read_port(announces)
+            self.port = self._read_port(announces) if announces else ""
         except BaseException:
             self.stop()
             raise
@@ -93,17 +93,29 @@ class Qemu(_Emulator):
         folder: for the control socket; its path must be short.
         fast: 50 times faster than time; else its clock is the wall's.
         seed: added to the boot number; give each start of one board another.
+        uart: put the serial line on this Unix socket instead of a terminal of its own.
+        shift: with ``fast``, 2**shift ns for each instruction.
     """
 
-    def __init__(self, elf: Path, folder: Path, *, fast: bool = True, seed: int = 0, shift: int = 5) -> None:
+    def __init__(
+        self,
+        elf: Path,
+        folder: Path,
+        *,
+        fast: bool = True,
+        seed: int = 0,
+        uart: Path | None = None,
+        shift: int = 5,
+    ) -> None:
         control = folder / "qmp.sock"
         command = ["qemu-system-arm", "-M", "mps2-an385", "-kernel", str(elf), "-S"]
-        command += ["-display", "none", "-monitor", "none", "-serial", "pty"]
+        command += ["-display", "none", "-monitor", "none"]
+        command += ["-serial", "pty" if uart is None else f"unix:{uart},server=on,wait=off"]
         command += ["-qmp", f"unix:{control},server=on,wait=off"]
         command += ["-device", f"loader,addr={SEED_ADDRESS:#x},data={seed},data-len=4"]
         if fast:
             command += ["-icount", f"shift={shift},sleep=off"]
-        super().__init__(command, r"redirected to (/dev/pts/\d+)")
+        super().__init__(command, r"redirected to (/dev/pts/\d+)" if uart is None else "")
         self._control = socket.socket(socket.AF_UNIX)
         self._control.settimeout(PATIENCE_S)
         wait_until(

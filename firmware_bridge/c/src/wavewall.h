@@ -325,8 +325,8 @@ ww_result ww_device_skip(ww_device *device, uint32_t samples);
 /* Sends what is in the unfinished block. */
 ww_result ww_device_flush(ww_device *device);
 
-/* Sends the last block, marked as the end of the record. */
-ww_result ww_device_end(ww_device *device);
+/* Sends the last block, marked as the end of the record; now_us is used where it is empty. */
+ww_result ww_device_end(ww_device *device, uint32_t now_us);
 
 /* A byte from the gateway: commands are answered. Returns the verdict that it completed, or NULL. */
 const ww_verdict *ww_device_receive(ww_device *device, uint8_t byte, ww_message *message);

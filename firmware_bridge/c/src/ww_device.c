@@ -160,9 +160,13 @@ ww_result ww_device_skip(ww_device *device, uint32_t samples)
     return result;
 }
 
-ww_result ww_device_end(ww_device *device)
+ww_result ww_device_end(ww_device *device, uint32_t now_us)
 {
-    ww_result result = send_block(device, true);
+    ww_result result;
+    if (device->block_count == 0) {
+        device->block_time_us = now_us;
+    }
+    result = send_block(device, true);
     device->running = false;
     device->ended = true;
     return result;

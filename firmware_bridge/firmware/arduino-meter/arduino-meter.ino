@@ -11,6 +11,9 @@
 // taken every 10 s. Between pulses the power can only be lower than what the waiting time allows.
 
 #include <wavewall.h>
+#ifdef __AVR__
+#include <avr/sleep.h>
+#endif
 
 #define PULSE_PIN 2
 #define PULSES_PER_KWH 1000UL  // printed on the meter
@@ -81,4 +84,7 @@ void loop() {
   }
   while (Serial.available() > 0) ww_device_receive(&device, Serial.read(), &message);
   ww_device_poll(&device, micros());
+#ifdef __AVR__
+  sleep_mode();  // until the next interrupt, a millisecond at most
+#endif
 }

@@ -16,6 +16,8 @@ uint32_t board_cycles(void);
 void board_write(const uint8_t *bytes, size_t size);
 /* The next received byte, or -1. */
 int board_read(void);
+/* Until the next interrupt: a received byte, or a millisecond at most. */
+void board_sleep(void);
 void board_led(bool on);
 /* Differs at each call and each start: a count that outlives a reset. */
 uint32_t board_new_boot(void);

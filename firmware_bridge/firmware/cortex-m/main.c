@@ -108,7 +108,7 @@ int main(void)
         if (!device.ended && now_us - start_us >= due_us(next)) {
             (void)ww_device_sample(&device, start_us + due_us(next), &ecg[record][next], 0);
             if (++next == ECG_SAMPLES) {
-                (void)ww_device_end(&device);
+                (void)ww_device_end(&device, start_us + due_us(next));
                 ended_us = now_us;
             }
         }
@@ -125,5 +125,6 @@ int main(void)
             }
         }
         ww_device_poll(&device, board_micros());
+        board_sleep();
     }
 }
