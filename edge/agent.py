@@ -256,7 +256,7 @@ class Agent:
             log.exception("stream %s: block dropped, stream starts anew", block.stream)
             self.engine.drop(block.stream)
             return
-        if self._presence.heard(block.stream):
+        if self._presence.heard(block.stream, block.values.shape[0] / block.rate_hz):
             self._announcer.availability(block.stream, True)
         for result in results:
             for runner in self.runners:

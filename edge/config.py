@@ -212,7 +212,8 @@ class PipelineSettings(Section):
     )
     stream_idle_s: Seconds = Field(default=3600.0, description="A stream silent for so long is forgotten.")
     silent_s: Seconds = Field(
-        default=30.0, description="A stream silent for so long is announced as offline."
+        default=30.0,
+        description="A stream silent for so long, and for three messages, is announced as offline.",
     )
 
 

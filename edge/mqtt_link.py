@@ -83,6 +83,8 @@ class MqttLink:
         self._warn = WarnOnce(log)
         self._quiet = quiet
         self._up = threading.Event()
+        self._subscribing: dict[int, list[str]] = {}
+        self.refused_filters: list[str] = []
         self._up_since: float | None = None
         self._refused = ""
         self._client = self._make_client()
@@ -135,8 +137,13 @@ class MqttLink:
         return None if self._up_since is None else time.monotonic() - self._up_since
 
     def subscribe(self, filters: list[str], qos: int = 1) -> None:
-        """Call it from `on_connected`."""
-        self._client.subscribe([(topic, qos) for topic in filters])
+        """Call it from `on_connected`. What the broker refuses is told, and is in `refused_filters`."""
+        _, mid = self._client.subscribe([(topic, qos) for topic in filters])
+        self._subscribing[mid] = filters
+
+    def unsubscribe(self, filters: list[str]) -> None:
+        """Call it from `on_connected`: a lasting session remembers what an earlier run subscribed to."""
+        self._client.unsubscribe(filters)
 
     def publish(self, topic: str, payload: str | bytes, *, qos: int = 0, retain: bool = False) -> int:
         """Queue a message; its id (`mid`). Raises BrokerError where it cannot even be queued."""
@@ -172,6 +179,7 @@ class MqttLink:
         if self._will is not None:
             client.will_set(self._will[0], self._will[1], qos=1, retain=True)
         client.on_connect = self._connected
+        client.on_subscribe = self._subscribed
         client.on_disconnect = self._disconnected
         if self._on_message is not None:
             client.on_message = self._message
@@ -203,12 +211,22 @@ class MqttLink:
             self._refused = f"refused: {reason}"
             return
         self._refused = ""
+        self._subscribing.clear()
         self._up_since = time.monotonic()
         self._up.set()
         self._warn.recovered("down", "broker %s: connected as %s", self.place, self.client_id)
         log.debug("broker %s: connected as %s", self.place, self.client_id)
         if self._on_connected is not None:
             self._guard(self._on_connected)
+
+    def _subscribed(self, client: Any, userdata: Any, mid: int, reasons: list[Any], properties: Any) -> None:
+        filters = self._subscribing.pop(mid, [])
+        refused = [topic for topic, reason in zip(filters, reasons, strict=False) if reason.is_failure]
+        self.refused_filters = [*(f for f in self.refused_filters if f not in filters), *refused]
+        for topic, reason in zip(filters, reasons, strict=False):
+            if reason.is_failure:
+                says = "broker %s: refuses the subscription to %s (%s); give this user the right to read it"
+                self._warn.warn(f"subscribe {topic}", says, self.place, topic, reason)
 
     def _disconnected(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         self._up.clear()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
+import zlib
+from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -81,6 +83,10 @@ class MqttSamples:
             self._new_stream, max_streams, idle_s, clock.monotonic
         )
         self._by_topic: dict[str, str] = {}
+        self._wanted = frozenset(settings.streams)
+        self._filters = topics.samples_filters(settings.streams)[: len(settings.streams) or 1]
+        self._accepted: OrderedDict[int, int] = OrderedDict()  # message id -> checksum
+        self._receive_maximum = broker.receive_maximum
         self._emit: Emit | None = None
         self._link = MqttLink(
             broker,
@@ -96,22 +102,38 @@ class MqttSamples:
 
     def status(self) -> dict[str, object]:
         state = "connected" if self._link.connected else "disconnected"
+        error = self._link.last_error
+        refused = [topic for topic in self._link.refused_filters if topic in self._filters]
+        if refused and not error:
+            error = f"the broker refuses the subscription to {', '.join(refused)}"
         return {
             "kind": "mqtt",
             "broker": self._link.place,
             "state": state,
-            "error": self._link.last_error,
+            "error": error,
             "streams": len(self._streams),
         }
 
     def _subscribe(self) -> None:
         # Again at every connect: it costs nothing and heals a session that the broker has forgotten.
+        if self._settings.streams:
+            self._link.unsubscribe(self._topics.samples_filters())
         self._link.subscribe(self._topics.samples_filters(self._settings.streams))
 
     def on_message(self, message: Any) -> None:
         """One message from paho: samples to the agent, or a counted drop. Acknowledged in either case."""
         self._metrics.add("messages")
         ack = partial(self._link.ack, message)
+        if message.retain:
+            # What the broker kept for newcomers is of some past moment, and comes at every connect.
+            self._drops.drop("retained", _shown(message), "sample messages must not be retained")
+            ack()
+            return
+        if message.dup and self._accepted.get(message.mid) == zlib.crc32(message.payload):
+            # Accepted, but the connection broke before our acknowledgement reached the broker.
+            self._metrics.add_by("dropped", "redelivered")
+            ack()
+            return
         try:
             topic = message.topic
         except UnicodeDecodeError:
@@ -133,7 +155,16 @@ class MqttSamples:
                 emit(block)
             emit(blocks[-1], ack)
         except Closed:
-            pass  # not acknowledged: the broker keeps it for the next start
+            return  # not acknowledged: the broker keeps it for the next start
+        if message.qos:
+            self._remember(message)
+
+    def _remember(self, message: Any) -> None:
+        """What was accepted, as long as the broker may send it again: `receive_maximum` may be unacknowledged."""
+        self._accepted[message.mid] = zlib.crc32(message.payload)
+        self._accepted.move_to_end(message.mid)
+        if len(self._accepted) > 2 * self._receive_maximum:
+            self._accepted.popitem(last=False)
 
     def parse(self, topic: str, payload: bytes) -> list[SampleBlock]:
         """Blocks of one message. Raises PayloadError; no IO."""
@@ -146,6 +177,8 @@ class MqttSamples:
                     f"send to {self._topics.stream('ID', 'samples')}; an ID is 1 to 64 of A-Z a-z 0-9 _ -",
                     field="topic",
                 )
+            if self._wanted and stream not in self._wanted:
+                raise PayloadError("not_wanted", "not among the streams of this source", field="topic")
             if len(self._by_topic) >= 4 * self._max_streams:
                 self._by_topic.clear()  # a cache: others choose how many topics there are
             self._by_topic[topic] = stream
@@ -274,3 +307,10 @@ class MqttSamples:
         if len(self._good_channels) >= 256:
             self._good_channels.clear()
         self._good_channels.add((channels, units))
+
+
+def _shown(message: Any) -> str:
+    try:
+        return str(message.topic)
+    except UnicodeDecodeError:
+        return "a topic that is not UTF-8"

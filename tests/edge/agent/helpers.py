@@ -89,6 +89,8 @@ class Message:
     payload: bytes
     qos: int = 1
     mid: int = 1
+    dup: bool = False
+    retain: bool = False
 
 
 @dataclass

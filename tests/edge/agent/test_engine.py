@@ -49,7 +49,7 @@ def test_a_window_becomes_a_result(loaded: tuple[Bundle, Classifier]):
 
 
 @given(st.lists(st.integers(1, 300), max_size=20))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_how_the_signal_is_cut_into_blocks_does_not_matter(
     loaded: tuple[Bundle, Classifier], cuts: list[int]
 ):

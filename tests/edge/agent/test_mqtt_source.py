@@ -170,6 +170,53 @@ def test_a_rate_that_changes_is_told_and_counted_from_anew(caplog: pytest.LogCap
     assert "rate changed from 300 to 250 Hz" in caplog.text
 
 
+def test_retained_samples_are_not_taken():
+    metrics = Metrics()
+    source = make(metrics)
+    collector, acks = wired(source)
+    old = message()
+    old.retain = True
+    source.on_message(old)
+    assert collector.blocks == []
+    assert (acks, metrics.by("dropped")) == ([1], {"retained": 1})
+
+
+def test_what_is_delivered_again_after_a_broken_connection_is_taken_once():
+    """Without a t0 nothing in the samples themselves would show it."""
+    metrics = Metrics()
+    source = make(metrics)
+    collector, acks = wired(source)
+    sent = [message(mid=mid, t0=None, ch={"ecg_uv": [mid]}) for mid in (1, 2, 3)]
+    for each in sent[:2]:
+        source.on_message(each)
+    for each in sent:
+        each.dup = True  # the broker cannot know what reached us
+        source.on_message(each)
+    assert [block.values[0, 0] for block in collector.blocks] == [1, 2, 3]
+    assert acks == [1, 2, 1, 2, 3]
+    assert metrics.by("dropped") == {"redelivered": 2}
+
+
+def test_a_message_id_that_is_used_again_is_another_message():
+    source = make()
+    collector, _ = wired(source)
+    source.on_message(message(mid=1, t0=None, ch={"ecg_uv": [1]}))
+    again = message(mid=1, t0=None, ch={"ecg_uv": [2]})
+    again.dup = True
+    source.on_message(again)
+    assert len(collector.blocks) == 2
+
+
+def test_streams_that_are_not_wanted():
+    metrics = Metrics()
+    source = make(metrics, streams=("a",))
+    collector, _ = wired(source)
+    source.on_message(message("a"))
+    source.on_message(message("b"))
+    assert [block.stream for block in collector.blocks] == ["a"]
+    assert metrics.by("dropped") == {"not_wanted": 1}
+
+
 def test_units_that_are_not_given_are_the_bundles():
     source = make()
     collector, _ = wired(source)

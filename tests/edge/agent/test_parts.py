@@ -134,6 +134,16 @@ def test_presence():
     assert presence.heard("b")
 
 
+def test_presence_of_a_slow_sensor():
+    time = FakeTime()
+    presence = Presence(30.0, lambda: time.now)
+    presence.heard("meter", 60.0)
+    time.pass_s(179)
+    assert presence.silent() == []
+    time.pass_s(2)
+    assert presence.silent() == ["meter"]
+
+
 def test_backoff_doubles_to_its_cap_and_begins_anew():
     pause = Backoff(1.0, 5.0, uniform=lambda: 0.0)
     assert [pause.next_s() for _ in range(4)] == [1.0, 2.0, 4.0, 5.0]
