@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from firmware_bridge.cli import capture, keygen, live, ports, simulate
+from firmware_bridge.cli import capture, device_side, live, ports, simulate
 
 app = typer.Typer(
     name="firmware-bridge",
@@ -20,7 +20,7 @@ ports.register(app)
 live.register(app)
 simulate.register(app)
 capture.register(app)
-keygen.register(app)
+device_side.register(app)
 
 
 def main() -> None:
