@@ -29,6 +29,7 @@ def _version() -> str:
 def _sources() -> dict[str, bytes]:
     folder = _HERE / "c" / "src"
     files = {f"src/{path.name}": path.read_bytes() for path in sorted(folder.glob("*.[ch]"))}
+    files |= {path.name: path.read_bytes() for path in folder.parent.glob("README.md")}
     if "src/wavewall.h" not in files:
         raise FirmwareBridgeError(
             f"{folder}: this installation comes without the C library; reinstall wavewall"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* wavewall: send samples from a microcontroller to a gateway, in frames that survive noise, loss and
  * forgery. The bytes are specified in PROTOCOL.md, the other end is `edge-agent`.
  *

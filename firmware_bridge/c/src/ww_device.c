@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A device made of the parts: blocks, HELLO and STATUS in time, answers to commands. */
 #include "ww_frame.h"
 

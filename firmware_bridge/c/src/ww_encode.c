@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The messages of a device, field by field. PROTOCOL.md section 2. */
 #include "ww_frame.h"
 

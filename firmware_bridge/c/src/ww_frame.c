@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Frames: CRC-32, counter and tag, COBS. PROTOCOL.md sections 1 and 6. */
 #include "ww_frame.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Inside the library: a body that grows in the caller's output buffer. Not for sketches. */
 #ifndef WW_FRAME_H
 #define WW_FRAME_H

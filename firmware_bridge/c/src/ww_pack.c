@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Lossless packing of a block: differences, zigzag, groups of eight of one width. PROTOCOL.md section 2. */
 #include "ww_frame.h"
 

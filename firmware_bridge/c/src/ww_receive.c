@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From bytes to commands and verdicts. PROTOCOL.md sections 1, 3 and 6; checks in the order given there. */
 #include "ww_frame.h"
 

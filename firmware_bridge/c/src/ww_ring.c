@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The SAMPLES that were sent last, to send them again. PROTOCOL.md section 4.
  *
  * Each block is kept as two bytes of length and its payload: seq first, samples per channel at offset 10. A

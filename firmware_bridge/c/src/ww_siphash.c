@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* SipHash-2-4 with a 64-bit tag (J.-P. Aumasson, D. J. Bernstein, 2012). Runs in a time that depends on the
  * length only. */
 #include "ww_frame.h"
