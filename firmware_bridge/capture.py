@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from firmware_bridge.blocks import Block
 from firmware_bridge.errors import RecordingError
 from firmware_bridge.messages import Channel, CsvSamples, Decoded, Int16Array
-from firmware_bridge.receiver import Block, Receiver
+from firmware_bridge.receiver import Receiver
 from firmware_bridge.recordings import Recording
 from firmware_bridge.units import Float32Array
 

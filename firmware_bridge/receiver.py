@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 from dataclasses import dataclass, field, replace
 
+from firmware_bridge.blocks import WRAP, Block, ReceiverCounters, form, part
 from firmware_bridge.messages import (
     MAX_RESEND_SAMPLES,
     Ack,
@@ -20,6 +21,8 @@ from firmware_bridge.messages import (
     Verb,
 )
 
+__all__ = ["Block", "Receiver", "ReceiverCounters"]
+
 ASK_EVERY_S = 0.5
 ASK_TIMES = 3
 HELLO_EVERY_S = 1.0
@@ -29,31 +32,6 @@ RESTART_SAMPLES = 1 << 20
 MAX_HELD_BLOCKS = 256
 # So many repeats in a row come from a device that restarted without being heard, not from the line.
 REPEATS_OF_RESTART = 3
-_WRAP = 1 << 32
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Samples with their place: ``first_index`` counts from the start of ``epoch`` and never wraps."""
-
-    epoch: str
-    first_index: int
-    hello: Hello
-    samples: Samples
-
-
-@dataclass
-class ReceiverCounters:
-    """What a receiver has seen. Numbers of samples are per channel."""
-
-    blocks: int = 0
-    gaps: int = 0
-    missing_samples: int = 0
-    filled_samples: int = 0
-    repeats: int = 0
-    restarts: int = 0
-    before_hello: int = 0
-    asked: int = 0
 
 
 @dataclass
@@ -154,7 +132,7 @@ class Receiver:
 
     def _command(self, verb: Verb, first: int = 0, end: int = 0) -> Command:
         id_, self._next_id = self._next_id, self._next_id % 0xFFFF + 1
-        return Command(id_, verb, first % _WRAP, end % _WRAP)
+        return Command(id_, verb, first % WRAP, end % WRAP)
 
     def _new_hello(self, hello: Hello) -> list[Block]:
         before, self.hello = self.hello, hello
@@ -169,7 +147,7 @@ class Receiver:
             self._reset(resume)
             return []
         if (before.boot, before.device_id) == (hello.boot, hello.device_id):
-            if _form(before) == _form(hello):
+            if form(before) == form(hello):
                 return []
             # Another rate or other channels: its samples do not continue the ones before.
             self.hello = before
@@ -210,7 +188,7 @@ class Receiver:
         if self._expected is None:
             can_have_start = self._can_resend(hello) and samples.seq <= hello.resend_samples
             self._expected = 0 if can_have_start else samples.seq
-        away = (samples.seq - self._expected + _WRAP // 2) % _WRAP - _WRAP // 2
+        away = (samples.seq - self._expected + WRAP // 2) % WRAP - WRAP // 2
         if abs(away) > RESTART_SAMPLES:
             self.counters.before_hello += 1
             return self._forget()
@@ -248,7 +226,7 @@ class Receiver:
             used = True
             self.counters.filled_samples += high - low
             self.counters.missing_samples -= high - low
-            self._hold(_part(block, low, high))
+            self._hold(part(block, low, high))
             self._shrink(gap, low, high)
         if not used and len(block.samples.values):
             self.counters.repeats += 1
@@ -280,7 +258,7 @@ class Receiver:
             if ack.result != AckResult.PARTIAL:
                 self._give_up(gap)
                 continue
-            kept_from = gap.first + (ack.value - gap.first) % _WRAP
+            kept_from = gap.first + (ack.value - gap.first) % WRAP
             if gap.first < kept_from < gap.end:
                 self._shrink(gap, gap.first, kept_from)
 
@@ -292,21 +270,3 @@ class Receiver:
             out.append(self._held.pop(0))
         self.counters.blocks += len(out)
         return out
-
-
-def _form(hello: Hello) -> tuple[float, tuple[str, ...]]:
-    return hello.rate_hz, tuple(channel.name for channel in hello.channels)
-
-
-def _part(block: Block, low: int, high: int) -> Block:
-    """Samples ``low`` to ``high`` - 1 of a block."""
-    start = low - block.first_index
-    values = block.samples.values[start : high - block.first_index]
-    if len(values) == len(block.samples.values):
-        return block
-    time_us = block.samples.device_time_us + round(start * 1e6 / block.hello.rate_hz)
-    end = block.samples.end and high == block.first_index + len(block.samples.values)
-    samples = Samples(
-        (block.samples.seq + start) % _WRAP, time_us % _WRAP, values, end, block.samples.lead_off
-    )
-    return Block(block.epoch, low, block.hello, samples)

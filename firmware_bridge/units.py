@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from firmware_bridge.fields import decimal
 from firmware_bridge.messages import MAX_CHANNEL_NAME, MAX_UNIT, Channel
-from firmware_bridge.payloads import decimal
 
 Float32Array = npt.NDArray[np.float32]
 

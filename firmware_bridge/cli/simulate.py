@@ -84,7 +84,7 @@ def simulate(
 
 def _replay_raw(path: Path, link: Path | None, speed: float, stop: threading.Event) -> None:
     from firmware_bridge.capture import read_raw
-    from firmware_bridge.simulator import PtyLine
+    from firmware_bridge.pty_line import PtyLine
 
     line = PtyLine(link)
     total = 0

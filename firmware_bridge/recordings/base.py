@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from firmware_bridge.errors import RecordingError
+from firmware_bridge.fields import decimal
 from firmware_bridge.messages import Channel, Int16Array
-from firmware_bridge.payloads import decimal
 from firmware_bridge.units import Float32Array, to_physical
 
 _INT16 = np.iinfo(np.int16)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from firmware_bridge import codec
 from firmware_bridge import messages as m
 from firmware_bridge.errors import CodecError
-from firmware_bridge.payloads import decimal
+from firmware_bridge.fields import decimal
 from tests.firmware_bridge import generate_vectors
 from tests.firmware_bridge.strategies import any_message, samples
 
