@@ -17,25 +17,31 @@ __all__ = ["check_vectors", "load_verified"]
 FLOAT_TOLERANCE = 1e-4
 # Room for float32 rounding of a difference of exactly one step.
 _STEP_SLACK = 1.001
+# What only explains a verdict comes from deep int8 tensors, where runtimes' kernels round differently at every
+# layer: up to 7 steps between ai-edge-litert and tflite-runtime were measured. What decides gets one step.
+EXPLAIN_STEPS = {"embedding": 16, "features": 16}
 
 
 def check_vectors(bundle: Bundle, classifier: Classifier) -> None:
-    """Run the golden windows; raise BundleError where an output is off by more than one int8 step."""
+    """Run the golden windows; raise BundleError where an output is off by more than one int8 step.
+
+    Outputs that only explain (``EXPLAIN_STEPS``) have more room.
+    """
     vectors = bundle.vectors
     for at in range(vectors.windows.shape[0]):
         x = preprocess.apply(bundle.manifest.preprocess, vectors.windows[at], vectors.valid[at])
         got = classifier.run(x[None])
         for name, expected in vectors.outputs.items():
             want = expected[at]
-            step = max(vectors.steps[name], classifier.steps[name])
+            step = max(vectors.steps[name], classifier.steps[name]) * EXPLAIN_STEPS.get(name, 1)
             tolerance = max(
                 step * _STEP_SLACK, FLOAT_TOLERANCE * max(1.0, float(np.abs(want).max(initial=0.0)))
             )
             error = float(np.abs(got[name][0] - want).max(initial=0.0))
             if not error <= tolerance:  # NaN is an error too
                 raise BundleError(
-                    f"vectors.npz: golden window {at} gives {name!r} off by {error:.6g}, one int8 step is "
-                    f"{tolerance:.6g}; the model computes something else here, do not use it on this machine",
+                    f"vectors.npz: golden window {at} gives {name!r} off by {error:.6g}, allowed is {tolerance:.6g} "
+                    f"({EXPLAIN_STEPS.get(name, 1)} int8 steps, or float rounding); the model computes something else here, do not use it on this machine",
                     member="vectors.npz",
                 )
 

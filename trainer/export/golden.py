@@ -1,32 +1,41 @@
-"""Golden windows: synthetic, because real records are not committed, and what the file answers to them."""
+"""Golden windows: synthetic, because real records are not committed, and what the file answers to them.
+
+Runtimes have their own int8 kernels, which round differently; over many layers this can move an output by more than
+one step. Golden windows are therefore chosen so that two independent sets of kernels, LiteRT's fast ones and the
+reference ones that tflite-runtime has too, agree on them: another that does not computes something else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from edge.bundle import preprocess
 from edge.bundle.preprocess import Step
 from trainer.data.base import DataSpec
+from trainer.errors import ExportError
 
 COUNT = 4
+CANDIDATES = 64
+AGREE_STEPS = 0.5  # half of what the check at load allows, so that a third set of kernels has room
+DECIDING = ("probabilities", "probabilities_raw", "reconstruction")
 
 
-def windows(spec: DataSpec, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """``COUNT`` windows (m, time, channel) float32 in raw units and valid (m, time); the last one padded.
+def windows(spec: DataSpec, count: int = CANDIDATES, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """``count`` windows (m, time, channel) float32 in raw units and valid (m, time); every fourth is padded.
 
     ECG in microvolts comes from the synthetic generator, anything else is a smooth random walk of unit spread.
     """
     rng = np.random.default_rng(seed)
     n, channels = spec.window_samples, len(spec.channels)
-    x = np.zeros((COUNT, n, channels), np.float32)
-    valid = np.ones((COUNT, n), bool)
-    for i in range(COUNT):
+    x = np.zeros((count, n, channels), np.float32)
+    valid = np.ones((count, n), bool)
+    for i in range(count):
         for channel in range(channels):
             x[i, :, channel] = _ecg(spec, i, rng) if spec.units == "uV" else _walk(n, rng)
     quarter = n // 8
-    valid[-1, :quarter] = valid[-1, n - quarter :] = False
+    valid[3::4, :quarter] = valid[3::4, n - quarter :] = False
     x[~valid] = 0.0
     # whole numbers in microvolts, as an ADC gives them, and thousandths elsewhere
     return np.round(x, 0 if spec.units == "uV" else 3).astype(np.float32), valid
@@ -65,3 +74,47 @@ def value_step(values: np.ndarray) -> float:
     gaps = np.diff(distinct)
     gaps = gaps[gaps > 1e-6 * max(1e-9, float(np.abs(distinct).max()))]
     return float(gaps.min()) if len(gaps) else 0.0
+
+
+def reference(model: bytes, indices: Mapping[str, int]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """The file run by the reference kernels, bit for bit those of tflite-runtime: input -> outputs by name."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    interpreter = Interpreter(
+        model_content=model,
+        num_threads=1,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    entry = interpreter.get_input_details()[0]["index"]
+    exits = {name: interpreter.get_output_details()[i]["index"] for name, i in indices.items()}
+
+    def run(x: np.ndarray) -> dict[str, np.ndarray]:
+        interpreter.set_tensor(entry, x)
+        interpreter.invoke()
+        return {name: np.array(interpreter.get_tensor(i)) for name, i in exits.items()}
+
+    return run
+
+
+def choose(
+    fast: Mapping[str, np.ndarray], slow: Mapping[str, np.ndarray], steps: Mapping[str, float], valid: np.ndarray
+) -> np.ndarray:
+    """Indices of ``COUNT`` windows on which both sets of kernels agree, one of them padded.
+
+    Raises:
+        ExportError: too few of the candidates agree; the model is too close to rounding to be checked anywhere.
+    """
+    agree = np.ones(len(valid), bool)
+    for name in DECIDING:
+        if name in fast and steps[name]:
+            apart = np.abs(fast[name] - slow[name]).reshape(len(valid), -1).max(1)
+            agree &= apart <= AGREE_STEPS * steps[name] if name != "reconstruction" else apart <= 1.001 * steps[name]
+    padded = ~valid.all(1)
+    whole, cut = np.flatnonzero(agree & ~padded), np.flatnonzero(agree & padded)
+    if len(whole) < COUNT - 1 or not len(cut):
+        raise ExportError(
+            f"only {int(agree.sum())} of {len(valid)} golden windows are answered alike by two sets of int8 kernels; "
+            "train longer or use --quantize float16"
+        )
+    return np.concatenate([whole[: COUNT - 1], cut[:1]])

@@ -125,9 +125,8 @@ def export_run(
     float_graph = graph.build(run.classifier, run.front, resolution(recipe, spec))
     model = quantize.convert(float_graph, mode, _representative(training, steps, recipe.training.seed))
     golden_x, golden_valid = golden.windows(spec)
-    indices = quantize.find_outputs(
-        model, np.stack([preprocess.apply(steps, w, v) for w, v in zip(golden_x, golden_valid, strict=True)])
-    )
+    probes = [preprocess.apply(steps, w, v) for w, v in zip(golden_x[:4], golden_valid[:4], strict=True)]
+    indices = quantize.find_outputs(model, np.stack(probes))
     shapes = {name: tuple(int(side) for side in tensor.shape) for name, tensor in float_graph.output.items()}
 
     def manifest(decision: Decision) -> Manifest:
@@ -159,7 +158,7 @@ def export_run(
             _placeholder(golden_x, golden_valid, shapes),
             {},
         )
-    vectors = _vectors(draft, golden_x, golden_valid, quantize.logit_step(model, len(spec.labels)))
+    vectors = _vectors(draft, golden_x, golden_valid, quantize.logit_step(model, len(spec.labels)), indices)
     report("comparing float and quantized on validation windows")
     windows = validation.windows()
     parity = compare(AttackModel(run.twin, recipe.data.preprocess, name=recipe.export.name), draft, windows)
@@ -223,17 +222,30 @@ def _placeholder(
     }
 
 
-def _vectors(draft: Bundle, x: np.ndarray, valid: np.ndarray, logit_step: float) -> dict[str, np.ndarray]:
-    """Golden outputs and the int8 step of each. A probability moves by at most half a step of the logits."""
-    outputs = golden.answers(Classifier(draft).run, draft.manifest.preprocess, x, valid)
-    if draft.manifest.quantization != "int8":
-        steps = dict.fromkeys(outputs, 0.0)
-    else:
+def _vectors(
+    draft: Bundle, x: np.ndarray, valid: np.ndarray, logit_step: float, indices: Mapping[str, int]
+) -> dict[str, np.ndarray]:
+    """Golden windows with their outputs and the int8 step of each output.
+
+    A probability moves by at most half a step of the logits.
+    """
+    steps_of_input = draft.manifest.preprocess
+    outputs = golden.answers(Classifier(draft).run, steps_of_input, x, valid)
+    chosen = np.arange(golden.COUNT)
+    steps = dict.fromkeys(outputs, 0.0)
+    if draft.manifest.quantization == "int8":
         steps = {
             name: 0.5 * logit_step if name.startswith("probabilities") else golden.value_step(value)
             for name, value in outputs.items()
         }
-    return {"windows": x, "valid": valid, **outputs, **{f"step_{k}": np.float32(v) for k, v in steps.items()}}
+        slow = golden.answers(golden.reference(draft.model, indices), steps_of_input, x, valid)
+        chosen = golden.choose(outputs, slow, steps, valid)
+    return {
+        "windows": x[chosen],
+        "valid": valid[chosen],
+        **{name: value[chosen] for name, value in outputs.items()},
+        **{f"step_{name}": np.float32(value) for name, value in steps.items()},
+    }
 
 
 def build_card(

@@ -149,13 +149,27 @@ def test_thresholds_keep_the_false_alarms() -> None:
     assert alarms.mean() > 0.005
 
 
+def test_golden_windows_are_those_on_which_kernels_agree() -> None:
+    valid = np.ones((12, 5), bool)
+    valid[3::4, 0] = False
+    fast = {"probabilities": np.zeros((12, 2), np.float32)}
+    slow = {"probabilities": np.zeros((12, 2), np.float32)}
+    slow["probabilities"][[0, 3]] = 0.9  # more than half a step apart
+    chosen = golden.choose(fast, slow, {"probabilities": 1.0}, valid)
+    assert list(chosen) == [1, 2, 4, 7]
+    slow["probabilities"][:] = 0.9
+    with pytest.raises(ExportError, match="only 0 of 12"):
+        golden.choose(fast, slow, {"probabilities": 1.0}, valid)
+
+
 @pytest.mark.parametrize("units", ["uV", "1"])
 def test_golden_windows_are_synthetic_and_fixed(units: str) -> None:
     spec = DataSpec("toy", ("a", "b"), units, 300.0, 900)
     x, valid = golden.windows(spec)
     again, _ = golden.windows(spec)
     assert np.array_equal(x, again)
-    assert x.shape == (golden.COUNT, 900, 1)
-    assert not valid[-1].all()
+    assert x.shape == (golden.CANDIDATES, 900, 1)
+    assert not valid[3].all()
+    assert valid[0].all()
     assert np.all(x[~valid] == 0)
     assert x.std() > 0.1
