@@ -105,8 +105,11 @@ class PtyLine:
             queued = self.queued()
             if queued < _QUEUE_BYTES:
                 self._gone = False
-                data = data[self._write_now(data) :]
+                written = self._write_now(data)
+                data = data[written:]
                 waited_since = time.monotonic()
+                if not written:
+                    time.sleep(_POLL_S)  # the kernel is full, and has not told the reader's end yet
             elif self._gone or time.monotonic() - waited_since > _READER_GONE_S:
                 self._gone = True
                 self.lost_bytes += len(data)

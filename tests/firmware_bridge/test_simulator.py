@@ -121,8 +121,10 @@ def test_drop_and_corrupt_are_seeded():
 
 
 def test_without_a_reader_bytes_are_lost_as_on_a_wire():
-    with Simulator(RECORD, speed=0, wait_for_reader=False) as sim:
-        assert sim.wait(10)
+    # More than all the kernel's queues hold.
+    long = Recording("l", 300.0, RECORD.channels, digital=np.tile(SIGNAL, (6, 1)))
+    with Simulator(long, speed=0, wait_for_reader=False) as sim:
+        assert sim.wait(30)
         assert sim.lost_bytes > 10_000
 
 
