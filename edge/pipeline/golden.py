@@ -40,10 +40,15 @@ def check_vectors(bundle: Bundle, classifier: Classifier) -> None:
             error = float(np.abs(got[name][0] - want).max(initial=0.0))
             if not error <= tolerance:  # NaN is an error too
                 raise BundleError(
-                    f"vectors.npz: golden window {at} gives {name!r} off by {error:.6g}, allowed is {tolerance:.6g} "
-                    f"({EXPLAIN_STEPS.get(name, 1)} int8 steps, or float rounding); the model computes something else here, do not use it on this machine",
+                    f"vectors.npz: golden window {at} gives {name!r} off by {error:.6g}, {_allowed(name)} "
+                    f"{tolerance:.6g}; the model computes something else here, do not use it on this machine",
                     member="vectors.npz",
                 )
+
+
+def _allowed(name: str) -> str:
+    steps = EXPLAIN_STEPS.get(name, 1)
+    return "one int8 step is" if steps == 1 else f"{steps} int8 steps are"
 
 
 def load_verified(

@@ -22,7 +22,7 @@ __all__ = ["Resampler", "design", "ratio"]
 # Half the filter's length in periods of the slower rate, as scipy has it.
 _HALF_PERIODS = 10
 _KAISER_BETA = 5.0
-# Limits the filter bank to 20 * 4096 taps (655 kB). Any ratio is met to 1.3e-4; usual ones exactly.
+# Limits the filter bank to 20 * 4096 taps (655 kB). Any ratio is met to 2.5e-4; usual ones exactly.
 MAX_FACTOR = 4096
 _CLOSE = 1e-9
 # Values gathered at once, taps times outputs times channels: 2 MB in float64.
