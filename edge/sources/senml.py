@@ -51,7 +51,8 @@ def parse(records: Any, current_rate_hz: float | None = None) -> ParsedSamples:
     values = np.full((length, len(series)), np.nan, np.float32)
     for at, (_, times, numbers) in enumerate(series.values()):
         index = np.rint((np.asarray(times, np.float64) - start) * rate_hz).astype(np.int64)
-        values[np.clip(index, 0, length - 1), at] = np.asarray(numbers, np.float32)
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, and so a missing sample
+            values[np.clip(index, 0, length - 1), at] = np.asarray(numbers, np.float32)
     channels, units = zip(*(_channel(name, unit) for name, (unit, _, _) in series.items()), strict=True)
     t0 = start if start >= RELATIVE_BELOW else None
     return ParsedSamples(t0, rate_hz, channels, units, values, end)
