@@ -102,14 +102,11 @@ class PtyLine:
         """Send ``data``, waiting for a slow reader; lost (and counted) where nobody reads."""
         waited_since = time.monotonic()
         while data and not stop.is_set():
-            queued = self.queued()
-            if queued < _QUEUE_BYTES:
+            written = self._write_now(data) if self.queued() < _QUEUE_BYTES else 0
+            data = data[written:]
+            if written:
                 self._gone = False
-                written = self._write_now(data)
-                data = data[written:]
                 waited_since = time.monotonic()
-                if not written:
-                    time.sleep(_POLL_S)  # the kernel is full, and has not told the reader's end yet
             elif self._gone or time.monotonic() - waited_since > _READER_GONE_S:
                 self._gone = True
                 self.lost_bytes += len(data)
