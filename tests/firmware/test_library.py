@@ -232,3 +232,16 @@ def test_no_heap_no_state_no_floats(built: Path):
         "__aeabi_llsl", "__aeabi_llsr", "__gnu_thumb1_case_uqi", "__gnu_thumb1_case_shi",
     }, undefined  # fmt: skip
     assert not re.findall(r" [bBdDC] \w+", symbols), "variables"
+
+
+def test_sizes_above_a_cap_fail(
+    built: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    from firmware_bridge.firmware import sizes
+
+    assert sizes.main(built) == 0
+    assert "TOO LARGE" not in capsys.readouterr().out
+    monkeypatch.setattr(sizes, "RAM_CAP", 400)
+    assert sizes.main(built) == 1
+    assert capsys.readouterr().out.count("TOO LARGE") == 1
+    assert sizes.deepest_stack(built / "footprint", "footprint") > 100

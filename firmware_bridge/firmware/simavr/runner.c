@@ -2,9 +2,9 @@
  *
  *     runner [--fast] [--adc FILE] [--pulses FILE] PROGRAM.elf
  *
- * --fast       as fast as the host can; else in real time
+ * --fast       as fast as the host can, but not while nobody has the terminal open; else in real time
  * --adc FILE   what pin A0 converts to, one line a conversion: a number from 0 to 1023 and, where the electrode
- *              is off, a 1; the last line repeats
+ *              is off, a 1; after the last line it begins again
  * --pulses FILE  pin 2 goes low for 30 ms at each time in the file, in ms
  *
  * Prints the name of the terminal and starts once somebody has opened it. SIGUSR1 presses the reset button. */
@@ -36,7 +36,7 @@ typedef struct {
     int line;
     bool fast;
     FILE *adc, *pulses;
-    long value, lead_off, pulse_ms;
+    long lead_off, pulse_ms;
     bool low;
     uint64_t ms;
     struct timespec start;
@@ -55,39 +55,47 @@ static void on_output(struct avr_irq_t *irq, uint32_t value, void *param)
     runner *r = param;
     uint8_t byte = (uint8_t)value;
     (void)irq;
-    /* Waits while the reader is slow, so that nothing is lost however fast the emulator runs; gives up the
-     * byte where nobody has the terminal open, as a cable would. */
+    /* Waits while the reader is slow, so that nothing is lost however fast the emulator runs. In real time
+     * the byte is given up where nobody has the terminal open, as a cable would. */
     while (write(r->line, &byte, 1) < 0) {
         struct pollfd poll_line = {r->line, POLLOUT, 0};
         (void)poll(&poll_line, 1, 10);
         if ((poll_line.revents & POLLHUP) != 0) {
-            return;
+            if (!r->fast) {
+                return;
+            }
+            usleep(2000);
         }
     }
+}
+
+static bool next_line(FILE *file, char *text, int size)
+{
+    if (fgets(text, size, file) != NULL) {
+        return true;
+    }
+    rewind(file);
+    return fgets(text, size, file) != NULL;
 }
 
 static void on_conversion(struct avr_irq_t *irq, uint32_t value, void *param)
 {
     runner *r = param;
-    char text[64];
+    char text[64], *rest;
+    long counts, lead_off;
     (void)irq;
     (void)value;
-    if (r->adc == NULL) {
+    if (r->adc == NULL || !next_line(r->adc, text, sizeof text)) {
         return;
     }
-    if (fgets(text, sizeof text, r->adc) != NULL) {
-        char *rest;
-        long lead_off;
-        r->value = strtol(text, &rest, 10);
-        lead_off = strtol(rest, NULL, 10);
-        if (lead_off != r->lead_off) {
-            r->lead_off = lead_off;
-            avr_raise_irq(avr_io_getirq(r->avr, AVR_IOCTL_IOPORT_GETIRQ('B'), 2), (uint32_t)lead_off); /* D10 */
-        }
+    counts = strtol(text, &rest, 10);
+    lead_off = strtol(rest, NULL, 10);
+    if (lead_off != r->lead_off) {
+        r->lead_off = lead_off;
+        avr_raise_irq(avr_io_getirq(r->avr, AVR_IOCTL_IOPORT_GETIRQ('B'), 2), (uint32_t)lead_off); /* D10 */
     }
     /* simavr takes millivolts and gives mV x 1023 / 5000, rounded down */
-    avr_raise_irq(avr_io_getirq(r->avr, AVR_IOCTL_ADC_GETIRQ, ADC_IRQ_ADC0),
-                  (uint32_t)((r->value * 5000 + 1022) / 1023));
+    avr_raise_irq(avr_io_getirq(r->avr, AVR_IOCTL_ADC_GETIRQ, ADC_IRQ_ADC0), (uint32_t)((counts * 5000 + 1022) / 1023));
 }
 
 static void next_pulse(runner *r)
