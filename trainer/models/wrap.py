@@ -115,7 +115,7 @@ class AttackModel:
                     : len(part)
                 ]
             )
-        return np.concatenate(out) if out else np.zeros((0, self.model.output_shape[0][-1]), np.float32)
+        return np.concatenate(out) if out else np.zeros((0, self.model.outputs[0].shape[-1]), np.float32)
 
 
 def batches(n: int, size: int) -> Iterator[np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -165,3 +167,10 @@ def test_a_set_is_made_of_pairs_that_the_network_gets_right() -> None:
     assert np.array_equal(decide(made.x, made.valid), made.target)
     assert np.all(made.y != made.target)
     assert np.all(made.distance > 0)
+
+
+def test_a_network_that_gets_nothing_right_gives_an_empty_set() -> None:
+    decide, windows = nearest_of_four()
+    wrong = (decide(windows.x, windows.valid) + 1) % 4
+    made = make_set(decide, replace(windows, y=wrong), per_pair=1, walk=Walk(queries=5))
+    assert made.tried == len(made.y) == len(made.x) == 0
