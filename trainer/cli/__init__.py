@@ -1,4 +1,4 @@
-"""The ``trainer`` command: data, train, export, keygen, evaluate.
+"""The ``trainer`` command: data, train, export, keygen, evaluate, reproduce.
 
 Only typer is loaded here; each command imports what it needs when it runs, so that ``--help`` is quick and
 works without TensorFlow.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from trainer.cli import data, evaluate, export, train
+from trainer.cli import data, evaluate, export, reproduce, train
 
 app = typer.Typer(
     name="trainer",
@@ -22,6 +22,7 @@ app.command(name="train")(train.train)
 app.command(name="export")(export.export)
 app.command(name="keygen")(export.keygen)
 app.command(name="evaluate")(evaluate.evaluate)
+app.add_typer(reproduce.app, name="reproduce")
 
 
 def main() -> None:

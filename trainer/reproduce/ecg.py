@@ -1,0 +1,115 @@
+"""Paper 2 as one target: train every method, attack it, and write its tables and figures.
+
+A folder fills up as it goes: ``recipes/``, ``nets/`` (run folders that resume from their checkpoints), ``cells/`` (one
+file a result), and after every run ``tables.json``, ``tables.md``, ``figures.json`` and ``figures/*.png`` of the runs
+so far. Asked for again with the same settings it goes on where it was.
+
+Departures: the split is by the record's name, before oversampling, and the test part decides nothing (the paper's
+code keeps the checkpoint that is best on the test part); the last epoch counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from trainer.attacks.boundary import PER_PAIR, Walk
+from trainer.data.base import Dataset
+from trainer.evaluate.report import write_text
+from trainer.evaluate.windows import choose
+from trainer.reproduce import ecg_tables
+from trainer.reproduce.cells import Cells, write_json
+from trainer.reproduce.ecg_cells import Grid
+from trainer.reproduce.ecg_nets import NETS, Scale, train_net
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to make: tables and figures by the paper's numbers, how many runs, at which scale.
+
+    ``nets`` are those of :func:`nets_for`; a folder keeps to its nets, since one attack made through the undefended
+    network is put to all of them at once. ``queries`` and ``per_pair`` are the boundary attack's budget a record
+    and pairs of records for each pair of classes; ``limit`` cuts the test part, for a trial.
+    """
+
+    scale: Scale
+    tables: tuple[int, ...] = tuple(ecg_tables.TABLES)
+    figures: tuple[int, ...] = tuple(ecg_tables.FIGURES)
+    runs: int = 3
+    nets: tuple[str, ...] = tuple(NETS)
+    limit: int | None = None
+    queries: int = Walk().queries
+    per_pair: int = PER_PAIR
+
+    def settings(self) -> dict[str, Any]:
+        """What cells depend on; more runs, tables or figures may be asked for later in the same folder."""
+        scale = asdict(self.scale)
+        return {
+            **scale,
+            "nets": self.nets,
+            "limit": self.limit,
+            "queries": self.queries,
+            "per_pair": self.per_pair,
+        }
+
+
+def reproduce(
+    target: Target,
+    parts: tuple[Dataset, Dataset, Dataset],
+    data: str,
+    out: Path,
+    tell: Tell = lambda line: None,
+) -> dict[str, Any]:
+    """Make ``target`` in ``out`` from (training, validation, test) records; gives the tables and figures.
+
+    Raises:
+        TrainerError: a folder of other settings, or one that cannot be written.
+    """
+    training, validation, test = parts
+    cells = Cells(out, {**target.settings(), "records": _digest(training, validation, test)})
+    windows = choose(test, None, target.limit).windows()
+    walk = replace(Walk(), queries=target.queries)
+    grid = Grid(cells, out, windows, walk, target.per_pair, tell)
+    nets = target.nets
+    result: dict[str, Any] = {}
+    for run in range(target.runs):
+        for net in nets:
+
+            def report(event: dict[str, Any], net: str = net, run: int = run) -> None:
+                if "loss" in event:
+                    place = f"run {run + 1}/{target.runs} {net} epoch {event['epoch']}/{event['epochs']}"
+                    tell(f"{place}: loss {event['loss']:.4f} ({event['seconds']:.0f} s)")
+
+            train_net(net, target.scale, run, (training, validation), data, out, report)
+        result = assemble(target, grid, range(run + 1), nets, out)
+    return result
+
+
+def _digest(*parts: Dataset) -> str:
+    """What tells one set of records from another."""
+    names = "\n".join(name for part in parts for name in (*part.names, ""))
+    sizes = "+".join(str(len(part)) for part in parts)
+    return f"{sizes} {hashlib.sha256(names.encode()).hexdigest()[:16]}"
+
+
+def assemble(
+    target: Target, grid: Grid, runs: Sequence[int], nets: Sequence[str], out: Path
+) -> dict[str, Any]:
+    """Tables and figures of ``runs``, computing the cells that they lack; what was asked for replaces what
+    ``out`` has.
+    """
+    tables = [ecg_tables.table(grid, number, runs, nets) for number in target.tables]
+    figures = [ecg_tables.figure(grid, number, runs, nets) for number in target.figures]
+    if tables:
+        write_json(out / "tables.json", tables)
+        write_text(out / "tables.md", ecg_tables.markdown(tables))
+    if figures:
+        write_json(out / "figures.json", figures)
+    for figure in figures:
+        ecg_tables.draw(figure, out / "figures" / f"figure{figure['figure']}.png")
+    return {"tables": tables, "figures": figures}
