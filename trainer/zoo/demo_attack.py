@@ -2,11 +2,12 @@
 
 One waveform of whole microvolts, as long as the demo's recording and played in step with it, that moves the
 *undefended* model away from what it said. Gradients come from that model's float twin alone (white box for it,
-transfer for the defended one, which the attacker of the demo has never seen). Windows are drawn at every
-position, with wrap-around, so the attacker need not know where the agent's windows start (a streaming version
-of PGD with momentum: Madry and others 2018; Dong and others, "Boosting adversarial attacks with momentum",
-2018). Afterwards both shipped int8 bundles are run on the clean and on the attacked recording, by the code
-that the agent runs, and what came out is printed.
+transfer for the defended one, which the attacker of the demo has never seen). All windows that share a sample
+pull at it together, as a waveform on a wire must serve every window it falls into (PGD with momentum: Madry and
+others 2018; Dong and others, "Boosting adversarial attacks with momentum", 2018). The attacker knows where the
+windows of a live device start, at the multiples of the hop on the device's own sample count: both are public.
+Afterwards both shipped int8 bundles are run on the clean and on the attacked recording, by the code that the
+agent runs, and what came out is printed.
 """
 
 from __future__ import annotations
@@ -36,19 +37,18 @@ def streaming_attack(
     *,
     epsilon_uv: int,
     length: int,
+    hop: int,
     steps: int = 300,
-    batch: int = 16,
     step_share: float = 0.05,
     momentum: float = 0.9,
     smoothing: np.ndarray | None = None,
-    seed: int = 0,
 ) -> np.ndarray:
     """A perturbation (time, channel) int16 in uV of at most ``epsilon_uv``, for a signal that repeats.
 
     Args:
         model: a ``trainer.models.wrap.AttackModel``; its own answer on the clean window is what is moved away from.
         signal: (time, channel) float32 in uV.
-        length: samples of a window.
+        length, hop: samples of a window, and between the starts of two.
         smoothing: symmetric taps over time, so that the waveform looks less like noise; None leaves it.
 
     Raises:
@@ -61,8 +61,11 @@ def streaming_attack(
 
     if epsilon_uv < 1:
         raise AttackError(f"a budget of {epsilon_uv} uV rounds to nothing; give at least 1")
-    rng = np.random.default_rng(seed)
-    valid = np.ones((batch, length), bool)
+    starts = np.arange(0, len(signal), hop)
+    clean = windows_at(signal, starts, length)
+    valid = np.ones(clean.shape[:2], bool)
+    answer = model.predict(clean, valid).argmax(1)
+    target = np.eye(model.model.outputs[0].shape[-1], dtype=np.float32)[answer]
     mask = gradients.tensor(valid[..., None].astype(np.float32))
 
     def ascend(x: Any, target: Any) -> Any:
@@ -75,26 +78,26 @@ def streaming_attack(
     step = gradients.compiled(ascend)
     delta = np.zeros(signal.shape, np.float32)
     speed = np.zeros(signal.shape, np.float32)
-    for k in range(steps):
-        starts = rng.integers(0, len(signal), batch)
-        clean = windows_at(signal, starts, length)
-        answer = model.predict(clean, valid)
-        target = np.eye(answer.shape[1], dtype=np.float32)[answer.argmax(1)]
+    best, most = delta, -1
+    for k in range(steps + 1):
         attacked = clean + np.rint(windows_at(delta, starts, length))
+        flipped = int((model.predict(attacked, valid).argmax(1) != answer).sum())
+        if flipped > most:
+            best, most = delta, flipped
         gradient = np.asarray(step(gradients.tensor(attacked), gradients.tensor(target)))
         total = np.zeros(signal.shape, np.float32)
         np.add.at(total, (starts[:, None] + np.arange(length)) % len(signal), gradient)
-        size = np.abs(total[total != 0]).mean() if np.any(total) else 0.0
-        if size == 0.0:
+        if not np.any(total):
             raise AttackError("the gradient is zero at every sample: the model hides it, or is not trained")
-        speed = momentum * speed + total / size
-        if smoothing is not None:
-            speed_now = np.stack([np.convolve(c, smoothing, "same") for c in speed.T], 1).astype(np.float32)
-        else:
-            speed_now = speed
+        speed = momentum * speed + total / np.abs(total).mean()
+        pull = speed if smoothing is None else _smooth(speed, smoothing)
         shrink = 1.0 - 0.9 * k / steps
-        delta = np.clip(delta + step_share * epsilon_uv * shrink * np.sign(speed_now), -epsilon_uv, epsilon_uv)
-    return np.rint(delta).astype(np.int16)
+        delta = np.clip(delta + step_share * epsilon_uv * shrink * np.sign(pull), -epsilon_uv, epsilon_uv)
+    return np.rint(best).astype(np.int16)
+
+
+def _smooth(signal: np.ndarray, taps: np.ndarray) -> np.ndarray:
+    return np.stack([np.convolve(channel, taps, "same") for channel in signal.T], 1).astype(np.float32)
 
 
 def answers(bundle_name: str, signal: np.ndarray) -> list[tuple[str, str, float]]:
@@ -137,7 +140,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m trainer.zoo.demo_attack", description=__doc__)
     parser.add_argument("--epsilon", type=int, default=10, help="largest change of a sample, whole uV")
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--twin", type=Path, help="run of ecg-undefended, where its twin is not shipped")
     parser.add_argument("--out", type=Path, default=PERTURBATION)
     arguments = parser.parse_args()
@@ -145,10 +147,16 @@ def main() -> int:
         recording, _ = read_recording(RECORDING)
         signal = recording.astype(np.float32)
         subject = open_subject("ecg-undefended", arguments.twin)
+        bundle = subject.bundle
+        hop = bundle.manifest.input.hop_samples if bundle is not None else subject.spec.window_samples
         delta = streaming_attack(
-            subject.twin, signal, epsilon_uv=arguments.epsilon, length=subject.spec.window_samples,
-            steps=arguments.steps, seed=arguments.seed,
-        )  # fmt: skip
+            subject.twin,
+            signal,
+            epsilon_uv=arguments.epsilon,
+            length=subject.spec.window_samples,
+            hop=hop,
+            steps=arguments.steps,
+        )
     except TrainerError as error:
         sys.stderr.write(f"demo_attack: {error}\n")
         return 1
