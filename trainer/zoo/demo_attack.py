@@ -68,12 +68,15 @@ def streaming_attack(
     target = np.eye(model.model.outputs[0].shape[-1], dtype=np.float32)[answer]
     mask = gradients.tensor(valid[..., None].astype(np.float32))
 
-    def ascend(x: Any, target: Any) -> Any:
-        def loss(window: Any) -> Any:
-            margin = objective("margin", model.logits(window, mask), target)
-            return -ops.softplus(2.0 - margin)  # a window that is well past the boundary no longer pulls
+    def ascend(x: Any, target: Any) -> tuple[Any, Any]:
+        kept: dict[str, Any] = {}
 
-        return gradients.input_gradient(loss, x)[1]
+        def loss(window: Any) -> Any:
+            kept["margin"] = objective("margin", model.logits(window, mask), target)
+            return -ops.softplus(2.0 - kept["margin"])  # a window well past the boundary no longer pulls
+
+        gradient = gradients.input_gradient(loss, x)[1]
+        return gradient, kept["margin"]
 
     step = gradients.compiled(ascend)
     delta = np.zeros(signal.shape, np.float32)
@@ -81,10 +84,10 @@ def streaming_attack(
     best, most = delta, -1
     for k in range(steps + 1):
         attacked = clean + np.rint(windows_at(delta, starts, length))
-        flipped = int((model.predict(attacked, valid).argmax(1) != answer).sum())
-        if flipped > most:
+        gradient, margin = map(np.asarray, step(gradients.tensor(attacked), gradients.tensor(target)))
+        flipped = int((margin > 0).sum())
+        if flipped >= most:  # the latest of the best: it has gone on moving past the boundary
             best, most = delta, flipped
-        gradient = np.asarray(step(gradients.tensor(attacked), gradients.tensor(target)))
         total = np.zeros(signal.shape, np.float32)
         np.add.at(total, (starts[:, None] + np.arange(length)) % len(signal), gradient)
         if not np.any(total):
