@@ -94,7 +94,6 @@ class Qemu(_Emulator):
         fast: 50 times faster than time; else its clock is the wall's.
         seed: added to the boot number; give each start of one board another.
         uart: put the serial line on this Unix socket instead of a terminal of its own.
-        shift: with ``fast``, 2**shift ns for each instruction.
     """
 
     def __init__(
@@ -105,7 +104,6 @@ class Qemu(_Emulator):
         fast: bool = True,
         seed: int = 0,
         uart: Path | None = None,
-        shift: int = 5,
     ) -> None:
         control = folder / "qmp.sock"
         command = ["qemu-system-arm", "-M", "mps2-an385", "-kernel", str(elf), "-S"]
@@ -114,7 +112,7 @@ class Qemu(_Emulator):
         command += ["-qmp", f"unix:{control},server=on,wait=off"]
         command += ["-device", f"loader,addr={SEED_ADDRESS:#x},data={seed},data-len=4"]
         if fast:
-            command += ["-icount", f"shift={shift},sleep=off"]
+            command += ["-icount", "shift=5,sleep=off"]
         super().__init__(command, r"redirected to (/dev/pts/\d+)" if uart is None else "")
         self._control = socket.socket(socket.AF_UNIX)
         self._control.settimeout(PATIENCE_S)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import select
@@ -33,6 +32,7 @@ pytestmark = [pytest.mark.firmware, pytest.mark.slow, pytest.mark.integration, p
 BUNDLE = "ecg-undefended"
 SAME = ("label", "score", "probabilities", "status", "reason", "disagreement", "residual", "model")
 PATIENCE_S = 120.0
+Passes = Callable[[m.Message], bool]
 
 
 def replayed(recording: Recording, folder: Path) -> list[dict[str, Any]]:
@@ -63,49 +63,6 @@ def agent_on(folder: Path, broker: int, port: str, bundle: str) -> Iterator[tupl
         assert code == 0, process.said()
 
 
-def test_cortex_m_gives_the_labels_of_replay(
-    built: Path, short_path: Path, tmp_path: Path, mosquitto: int, ecg: list[np.ndarray]
-):
-    channel = (m.Channel("ecg", "uV", 1.0),)
-    expected = [
-        replayed(Recording(f"record{n}", 300.0, channel, values[:, None]), tmp_path)[0]
-        for n, values in enumerate(ecg)
-    ]
-    assert [result["label"] for result in expected] == ["normal", "af"]
-    with Qemu(built / "cortex-m.elf", short_path) as board:
-        with agent_on(tmp_path, mosquitto, board.port, BUNDLE) as (_, subscriber):
-            board.go()
-            results = subscriber.wait_results(2, PATIENCE_S)
-    for result, replay in zip(results[:2], expected, strict=True):
-        same(result, replay)
-        assert result.stream == "mps2-ecg"
-
-
-def test_arduino_gives_the_labels_of_replay(
-    built: Path, tmp_path: Path, mosquitto: int, ecg: list[np.ndarray]
-):
-    """The second record, as an AD8232 would put it on pin A0."""
-    scale = 4.43892045
-    values = np.round((ecg[1] + 1500.0) / scale).astype(np.int16)
-    values = np.concatenate([values, np.full(300, values[-1])])
-    path = tmp_path / "adc.txt"
-    path.write_text("\n".join(map(str, values)) + "\n")
-    channel = (m.Channel("ecg", "uV", scale, -1500.0),)
-    expected = replayed(Recording("adc", 16_000_000 / 53_333, channel, values[:, None]), tmp_path)[0]
-    assert expected["label"] == "af"
-    with Uno(built / "runner", built / "arduino-ecg.elf", "--fast", "--adc", str(path)) as board:
-        with agent_on(tmp_path, mosquitto, board.port, BUNDLE) as (_, subscriber):
-            results = subscriber.wait_results(1, PATIENCE_S)
-    same(results[0], expected)
-    assert results[0].stream == "uno-ecg"
-
-
-@pytest.fixture
-def quick_bundle(tmp_path: Path) -> str:
-    """Windows of 0.64 s, so that a board in real time fills some within a second."""
-    return str(tiny_bundle(tmp_path / "tiny.bundle"))
-
-
 class Relay:
     """A line between a board and the agent's port that loses what the test says.
 
@@ -115,14 +72,16 @@ class Relay:
         down: whether a frame of the agent comes through.
     """
 
-    def __init__(self, port: str, up: Callable[[m.Message], bool], down: Callable[[m.Message], bool]) -> None:
+    def __init__(self, port: str, up: Passes = lambda _: True, down: Passes = lambda _: True) -> None:
         self._board = os.open(port, os.O_RDWR | os.O_NOCTTY)
         self._here, self._slave = os.openpty()
         for fd in (self._board, self._slave):
             tty.setraw(fd, termios.TCSANOW)
-        os.set_blocking(self._here, False)
+        for fd in (self._board, self._here):
+            os.set_blocking(fd, False)
         self.port = os.ttyname(self._slave)
         self.lost = 0
+        self.asked = threading.Event()  # the agent has sent something
         self._ways = {self._board: (self._here, up), self._here: (self._board, down)}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -138,10 +97,21 @@ class Relay:
                     if frame and not passes(codec.decode(frame)):
                         self.lost += 1
                         continue
-                    with contextlib.suppress(BlockingIOError):  # the agent has ended
-                        os.write(to, frame + b"\x00")
+                    if fd == self._here:
+                        self.asked.set()
+                    self._write(to, frame + b"\x00")
 
-    def close(self) -> None:
+    def _write(self, fd: int, data: bytes) -> None:
+        while data and not self._stop.is_set():
+            try:
+                data = data[os.write(fd, data) :]
+            except BlockingIOError:  # the agent is slow
+                time.sleep(0.002)
+
+    def __enter__(self) -> Relay:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(10)
         for fd in (self._board, self._here, self._slave):
@@ -161,6 +131,49 @@ class FirstOf:
         return len(self._seen) % self._every != 0
 
 
+def test_cortex_m_gives_the_labels_of_replay(
+    built: Path, short_path: Path, tmp_path: Path, mosquitto: int, ecg: list[np.ndarray]
+):
+    channel = (m.Channel("ecg", "uV", 1.0),)
+    expected = [
+        replayed(Recording(f"record{n}", 300.0, channel, values[:, None]), tmp_path)[0]
+        for n, values in enumerate(ecg)
+    ]
+    assert len({result["label"] for result in expected}) == 2
+    with Qemu(built / "cortex-m.elf", short_path) as board, Relay(board.port) as relay:
+        with agent_on(tmp_path, mosquitto, relay.port, BUNDLE) as (_, subscriber):
+            assert relay.asked.wait(PATIENCE_S)
+            board.go()
+            results = subscriber.wait_results(2, PATIENCE_S)
+    for result, replay in zip(results[:2], expected, strict=True):
+        same(result, replay)
+        assert result.stream == "mps2-ecg"
+
+
+def test_arduino_gives_the_labels_of_replay(
+    built: Path, tmp_path: Path, mosquitto: int, ecg: list[np.ndarray]
+):
+    """The second record, as an AD8232 would put it on pin A0."""
+    scale = 4.43892045
+    values = np.round((ecg[1] + 1500.0) / scale).astype(np.int16)
+    values = np.concatenate([values, np.full(300, values[-1])])
+    path = tmp_path / "adc.txt"
+    path.write_text("\n".join(map(str, values)) + "\n")
+    channel = (m.Channel("ecg", "uV", scale, -1500.0),)
+    expected = replayed(Recording("adc", 16_000_000 / 53_333, channel, values[:, None]), tmp_path)[0]
+    with Uno(built / "runner", built / "arduino-ecg.elf", "--fast", "--await", "--adc", str(path)) as board:
+        with agent_on(tmp_path, mosquitto, board.port, BUNDLE) as (_, subscriber):
+            results = subscriber.wait_results(1, PATIENCE_S)
+    same(results[0], expected)
+    assert results[0].stream == "uno-ecg"
+
+
+@pytest.fixture
+def quick_bundle(tmp_path: Path) -> str:
+    """Windows of 0.64 s, so that a board in real time fills some within a second."""
+    return str(tiny_bundle(tmp_path / "tiny.bundle"))
+
+
 @pytest.mark.parametrize("resend", [True, False])
 def test_what_is_lost_is_sent_again_or_marked(
     built: Path, short_path: Path, tmp_path: Path, mosquitto: int, quick_bundle: str, resend: bool
@@ -169,13 +182,11 @@ def test_what_is_lost_is_sent_again_or_marked(
         return resend or not (isinstance(message, m.Command) and message.verb == m.Verb.RESEND)
 
     with Qemu(built / "cortex-m.elf", short_path, fast=False) as board:
-        relay = Relay(board.port, FirstOf(12), down)
-        try:
+        with Relay(board.port, FirstOf(12), down) as relay:
             with agent_on(tmp_path, mosquitto, relay.port, quick_bundle) as (_, subscriber):
+                assert relay.asked.wait(PATIENCE_S)
                 board.go()
                 results = subscriber.wait_results(30, PATIENCE_S)
-        finally:
-            relay.close()
     assert relay.lost >= 3
     missing = [result.window.missing for result in results]
     if resend:

@@ -33,8 +33,8 @@ EXPECTED = {
     "firmware-bridge ports": "",
     "firmware-bridge monitor": "uno-ecg arduino-ecg 1.0",
     "firmware-bridge record": "heart",
-    "edge-agent replay": "normal",
-    "edge-agent subscribe": "normal",
+    "edge-agent replay": " 30.0 s ",
+    "edge-agent subscribe": "uno-ecg",
 }
 
 

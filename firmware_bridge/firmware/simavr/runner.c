@@ -1,13 +1,14 @@
 /* Runs an Arduino Uno's program in simavr, with its serial line on a pseudo-terminal and something at its pins.
  *
- *     runner [--fast] [--adc FILE] [--pulses FILE] PROGRAM.elf
+ *     runner [--fast] [--await] [--adc FILE] [--pulses FILE] PROGRAM.elf
  *
  * --fast       as fast as the host can, but not while nobody has the terminal open; else in real time
+ * --await      start once the reader has sent something; else once it has opened the terminal
  * --adc FILE   what pin A0 converts to, one line a conversion: a number from 0 to 1023 and, where the electrode
  *              is off, a 1; after the last line it begins again
  * --pulses FILE  pin 2 goes low for 30 ms at each time in the file, in ms
  *
- * Prints the name of the terminal and starts once somebody has opened it. SIGUSR1 presses the reset button. */
+ * Prints the name of the terminal. SIGUSR1 presses the reset button. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +35,7 @@
 typedef struct {
     avr_t *avr;
     int line;
-    bool fast;
+    bool fast, await;
     FILE *adc, *pulses;
     long lead_off, pulse_ms;
     bool low;
@@ -162,9 +163,9 @@ static int open_line(runner *r)
     printf("serial line on %s\n", name);
     fflush(stdout);
     for (;;) {
-        struct pollfd poll_line = {r->line, 0, 0};
+        struct pollfd poll_line = {r->line, POLLIN, 0};
         (void)poll(&poll_line, 1, 0);
-        if ((poll_line.revents & POLLHUP) == 0) {
+        if ((poll_line.revents & POLLHUP) == 0 && (!r->await || (poll_line.revents & POLLIN) != 0)) {
             return 0;
         }
         usleep(2000);
@@ -181,6 +182,8 @@ int main(int argc, char **argv)
     for (i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--fast") == 0) {
             r.fast = true;
+        } else if (strcmp(argv[i], "--await") == 0) {
+            r.await = true;
         } else if (strcmp(argv[i], "--adc") == 0 && i + 1 < argc) {
             r.adc = fopen(argv[++i], "r");
             if (r.adc == NULL) {
@@ -197,7 +200,7 @@ int main(int argc, char **argv)
     }
     memset(&firmware, 0, sizeof firmware);
     if (program == NULL || elf_read_firmware(program, &firmware) != 0) {
-        return fail("usage: runner [--fast] [--adc FILE] [--pulses FILE] PROGRAM.elf");
+        return fail("usage: runner [--fast] [--await] [--adc FILE] [--pulses FILE] PROGRAM.elf");
     }
     r.avr = avr_make_mcu_by_name("atmega328p");
     if (r.avr == NULL || avr_init(r.avr) != 0) {
