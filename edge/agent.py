@@ -80,6 +80,7 @@ class Agent:
         self._stop_sinks = threading.Event()
         self._stop_link = threading.Event()
         self._stop_at: float | None = None
+        self._ready = False
         # The first look comes when connections have had their time.
         self._look_at = self._tell_at = clock.monotonic() + LOOK_S
         self._told_reasons: object = None
@@ -96,10 +97,11 @@ class Agent:
         self._start()
         try:
             while not should_stop() and not self._done():
+                self._tell_ready()
                 self._tell_health()
                 for stream in self._presence.silent():
                     self._announcer.availability(stream, False)
-                time.sleep(TICK_S)
+                time.sleep(TICK_S if self._ready else TICK_S / 10)
         finally:
             self._stop()
 
@@ -193,15 +195,20 @@ class Agent:
         self._source_threads = [
             self._thread(f"source-{s.name}", partial(self._run_source, s)) for s in self.sources
         ]
-        took = self._clock.monotonic() - self._began
         log.info(
-            "ready in %.2f s: %s, node %s, %s -> %s",
-            took,
+            "started: %s, node %s, %s -> %s",
             self.engine.bundle.manifest.ref,
             self.settings.node.id,
             "+".join(s.name for s in self.sources),
             "+".join(r.sink.name for r in self.runners),
         )
+
+    def _tell_ready(self) -> None:
+        """`online` means that nothing sent from now on is missed, not that the process runs."""
+        if not self._ready and all(source.is_ready for source in self.sources):
+            self._ready = True
+            self._announcer.online()
+            log.info("ready in %.2f s", self._clock.monotonic() - self._began)
 
     def _thread(self, name: str, target: Callable[[], object]) -> threading.Thread:
         # Daemons, so that a hanging driver or name server cannot keep a stopped agent alive.

@@ -29,7 +29,7 @@ class Announcer:
         self._topics = topics
         self._link: MqttLink | None = None
         self._lock = threading.Lock()
-        self._fixed: dict[str, str] = {topics.state: STATE_ONLINE}
+        self._fixed: dict[str, str] = {}
         self._streams: OrderedDict[str, str] = OrderedDict()
         self._confirmed = threading.Condition()
         self._confirmed_mids: set[int] = set()  # filled while stopping only
@@ -44,6 +44,12 @@ class Announcer:
             everything = [*self._fixed.items(), *self._streams.items()]
         for topic, payload in everything:
             self._send(topic, payload)
+
+    def online(self) -> None:
+        """The agent takes samples."""
+        with self._lock:
+            self._fixed[self._topics.state] = STATE_ONLINE
+        self._send(self._topics.state, STATE_ONLINE)
 
     def info(self, facts: Mapping[str, object]) -> None:
         self._set(self._topics.info, facts)

@@ -83,8 +83,10 @@ class MqttLink:
         self._warn = WarnOnce(log)
         self._quiet = quiet
         self._up = threading.Event()
+        self._renewed = threading.Event()
         self._subscribing: dict[int, list[str]] = {}
         self.refused_filters: list[str] = []
+        self.subscribed = False  # the broker has answered to a subscription, once
         self._up_since: float | None = None
         self._refused = ""
         self._client = self._make_client()
@@ -113,13 +115,11 @@ class MqttLink:
         short_lived = 0
         while not stop.is_set():
             self._up_since = None
-            try:
-                self._client.reconnect()
-                while not stop.is_set() and self._client.loop(POLL_S) == 0:
-                    pass
-                reason = self._refused or "connection lost"
-            except (OSError, ValueError) as error:
-                reason = _why(error)
+            if self._renewed.is_set():
+                self._renewed.clear()
+                self._client = self._make_client()
+                self._connect_async()
+            reason = self._serve(stop)
             if stop.is_set():
                 break
             lived_s = self._lived_s()
@@ -131,6 +131,29 @@ class MqttLink:
             self._down(reason, short_lived)
             stop.wait(pause.next_s())
         self._leave()
+
+    def renew(self) -> None:
+        """Begin anew with nothing queued: the connection is up, but what should happen on it does not."""
+        self._renewed.set()
+
+    def _serve(self, stop: threading.Event) -> str:
+        """One connection, from its beginning to its end; why it ended."""
+        client = self._client
+        try:
+            client.reconnect()
+            answer_by = time.monotonic() + self._settings.connect_timeout_s
+            while not stop.is_set() and client.loop(POLL_S) == 0:
+                if self._up_since is None and time.monotonic() > answer_by:
+                    return "no answer"
+                if self._renewed.is_set():
+                    client.disconnect()
+                    return "connected, but it does not acknowledge"
+        except (OSError, ValueError) as error:
+            return _why(error)
+        except Exception as error:  # paho on a packet that no broker should send
+            log.exception("broker %s: connection given up", self.place)
+            return repr(error)
+        return self._refused or "connection lost"
 
     def _lived_s(self) -> float | None:
         """How long the connection that broke had lasted; None where there was none."""
@@ -221,6 +244,7 @@ class MqttLink:
 
     def _subscribed(self, client: Any, userdata: Any, mid: int, reasons: list[Any], properties: Any) -> None:
         filters = self._subscribing.pop(mid, [])
+        self.subscribed = True
         refused = [topic for topic, reason in zip(filters, reasons, strict=False) if reason.is_failure]
         self.refused_filters = [*(f for f in self.refused_filters if f not in filters), *refused]
         for topic, reason in zip(filters, reasons, strict=False):

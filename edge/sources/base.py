@@ -50,6 +50,11 @@ class Source(Protocol):
     @property
     def aligned(self) -> bool: ...
 
+    @property
+    def is_ready(self) -> bool:
+        """Nothing that is sent from now on is missed. A device that is absent keeps nobody waiting: True."""
+        ...
+
     def run(self, emit: Emit, stop: threading.Event) -> None: ...
 
     def status(self) -> dict[str, object]:

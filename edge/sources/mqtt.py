@@ -96,6 +96,11 @@ class MqttSamples:
             on_message=self.on_message,
         )
 
+    @property
+    def is_ready(self) -> bool:
+        """The broker has confirmed our subscription: from then on it keeps what is sent, also while we are away."""
+        return self._link.subscribed
+
     def run(self, emit: Emit, stop: threading.Event) -> None:
         self._emit = emit
         self._link.run(stop)

@@ -71,6 +71,7 @@ class Replay:
     """Plays the records one after the other, as fast as the agent takes them or at `speed` times real time."""
 
     name = "replay"
+    is_ready = True
     aligned = False
 
     def __init__(self, settings: ReplaySource, spec: InputSpec, *, clock: Clock = SYSTEM_CLOCK) -> None:

@@ -53,6 +53,7 @@ class SerialDevice:
     """The source for `[[source]] kind = "serial"`. `open_stream` is for tests."""
 
     name = "serial"
+    is_ready = True
     aligned = True  # a device counts its samples itself, and goes on doing so while the agent restarts
 
     def __init__(

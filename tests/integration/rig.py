@@ -66,6 +66,13 @@ class Broker:
             self._process.wait(10)
             self._process = None
 
+    def freeze(self, seconds: float) -> None:
+        """It keeps its connections and does nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self._process.send_signal(signal.SIGCONT)
+
     def _listens(self) -> bool:
         import socket
 
@@ -111,10 +118,13 @@ class AgentProcess:
 
 
 @contextmanager
-def agent(folder: Path, *words: object, env: Mapping[str, str] | None = None) -> Iterator[AgentProcess]:
+def agent(
+    folder: Path, *words: object, wait: bool = True, env: Mapping[str, str] | None = None
+) -> Iterator[AgentProcess]:
     made = AgentProcess(folder, words, env)
     try:
-        made.ready()
+        if wait:
+            made.ready()
         yield made
     finally:
         if made.process.poll() is None:
@@ -144,6 +154,11 @@ class Listener:
     def publish(self, topic: str, payload: bytes | str) -> None:
         self._client.publish(topic, payload, qos=1).wait_for_publish(10)
 
+    def publish_all(self, topic: str, payloads: Sequence[bytes | str]) -> None:
+        """Without waiting for the broker."""
+        for payload in payloads:
+            self._client.publish(topic, payload, qos=1)
+
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
@@ -155,7 +170,10 @@ class Listener:
         return [Result.from_json(payload) for payload in self.of("result")]
 
     def wait_results(self, count: int, timeout_s: float = 30.0) -> list[Result]:
-        wait_for(lambda: len(self.of("result")) >= count, f"{count} results", timeout_s)
+        try:
+            wait_for(lambda: len(self.of("result")) >= count, f"{count} results", timeout_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; there are {len(self.of('result'))}") from error
         return self.results()
 
 

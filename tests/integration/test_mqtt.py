@@ -145,9 +145,11 @@ def test_a_stop_under_load_is_clean_and_quick(
 def test_a_broker_that_is_absent_at_start_is_said_once_and_waited_for(
     broker: Broker, bundle: Path, tmp_path: Path
 ):
-    with agent(tmp_path, *words(broker, bundle)) as running:
+    with agent(tmp_path, *words(broker, bundle), wait=False) as running:
+        wait_for(lambda: running.said().count("nobody listens there") == 2, "the complaints")
         time.sleep(1.0)
         assert running.process.poll() is None
+        assert "ready" not in running.said()
         broker.start()
         with listener(broker.port) as client:
             wait_for(lambda: client.of("state") == [b"online"], "state online")
@@ -177,6 +179,24 @@ def test_a_broker_that_goes_and_comes_back_loses_nothing(broker: Broker, bundle:
     assert [dict(r.probabilities) for r in sorted(got, key=lambda r: r.seq)] == expected(bundle)
 
 
+def test_a_broker_that_hangs_is_left_and_taken_up_again(broker: Broker, bundle: Path, tmp_path: Path):
+    broker.start()
+    hang = words(broker, bundle, "--mqtt-ack-timeout-s", "0.5", "--mqtt-connect-timeout-s", "0.5")
+    messages = samples_json(RECORD, RATE_HZ, 20)
+    with listener(broker.port) as client, agent(tmp_path, *hang) as running:
+        wait_for(lambda: client.of("state") == [b"online"], "state online")
+        for payload in messages[:10]:
+            client.publish(f"{TREE}/stream/s1/samples", payload)
+        client.wait_results((200 - WINDOW) // HOP + 1)
+        client.publish_all(f"{TREE}/stream/s1/samples", messages[10:])
+        broker.freeze(1.0)
+        results = client.wait_results(WINDOWS)
+        assert running.process.poll() is None
+    assert len({r.id for r in results}) == WINDOWS
+    unique = {r.seq: dict(r.probabilities) for r in results}
+    assert [unique[seq] for seq in sorted(unique)] == expected(bundle)
+
+
 def test_samples_sent_while_the_agent_is_away_are_answered_later(
     broker: Broker, bundle: Path, tmp_path: Path
 ):
@@ -201,7 +221,7 @@ def test_results_of_an_outage_come_later_marked_historical(broker: Broker, bundl
         broker, bundle, "--source", f"replay:{tmp_path / 'r1.npz'}", "--delivery-historical-after-s", "0.5"
     )
     running = AgentProcess(tmp_path, play)
-    running.ready()
+    wait_for(lambda: "nobody listens there" in running.said(), "the complaint")
     time.sleep(1.5)
     broker.start()
     with listener(broker.port) as client:

@@ -107,7 +107,7 @@ def test_the_same_samples_after_a_restart_of_the_agent_have_the_same_ids(bundle:
 
 def test_a_busy_port_is_said_and_read_once_it_is_free(bundle: Path, tmp_path: Path):
     out = tmp_path / "out.jsonl"
-    with Simulator(RECORD, speed=0, link=tmp_path / "port") as device:
+    with Simulator(RECORD, speed=20, loop=True, link=tmp_path / "port") as device:
         other = open_port(device.port, 115_200)
         with agent(tmp_path, *words(bundle, device.port, out)) as running:
             wait_for(lambda: "is busy: another program has it open" in running.said(), "the complaint")

@@ -38,8 +38,9 @@ class _Flight:
 class MqttSink:
     """Publishes below `stream/<id>/`: each result on `result`, the newest one that is not historical on `last`.
 
-    What was published and not acknowledged in time stays with paho, which sends it again after a reconnect: a retry
-    of the same result waits for that message instead of sending another.
+    What was published when the connection broke stays with paho, which sends it again after the reconnect: a retry of
+    the same result waits for that message instead of sending another. What is not acknowledged in time on a
+    connection that is up goes out again on a new one.
     """
 
     kind = "mqtt"
@@ -154,7 +155,16 @@ class MqttSink:
         done = [at for at in range(count) if at not in open_ and at not in refused]
         if not self._link.connected:
             raise SinkWaiting(self._link.last_error or "connection lost", done=done, refused=refused)
-        says = f"no acknowledgement within {self._ack_timeout_s:g} s"
-        if worst:
-            says = f"refused by the broker: {_REASONS.get(worst, 'reason')} (0x{worst:02x})"
+        if any(code is None for code in codes.values()):
+            # Connected, and yet nothing comes back: not to be waited for again on this connection.
+            self._forget()
+            self._link.renew()
+            says = f"no acknowledgement within {self._ack_timeout_s:g} s; connecting anew"
+            raise SinkError(says, done=done, refused=refused)
+        says = f"refused by the broker: {_REASONS.get(worst, 'reason')} (0x{worst:02x})"
         raise SinkError(says, done=done, refused=refused)
+
+    def _forget(self) -> None:
+        with self._acked:
+            self._flights.clear()
+            self._by_mid.clear()

@@ -50,7 +50,7 @@ def results(tmp_path: Path) -> list[Result]:
 class Fed:
     """A source that gives blocks and then waits, or ends."""
 
-    name, aligned = "fed", False
+    name, aligned, is_ready = "fed", False, True
 
     def __init__(self, blocks: list[SampleBlock], *, stay: bool = False, fail: int = 0) -> None:
         self.blocks, self.stay, self.fail = blocks, stay, fail

@@ -99,9 +99,11 @@ def test_another_client_of_the_same_name(caplog: pytest.LogCaptureFixture):
 
 def test_a_subscription_that_is_refused(caplog: pytest.LogCaptureFixture):
     made = link()
+    assert not made.subscribed
     made._subscribing[7] = ["a/+", "b/+"]
     with caplog.at_level(logging.WARNING):
         made._subscribed(None, None, 7, [Reason(1), Reason(0x87, "Not authorized")], None)
+    assert made.subscribed
     assert made.refused_filters == ["b/+"]
     assert "refuses the subscription to b/+ (Not authorized)" in caplog.text
     made._subscribing[8] = ["b/+"]

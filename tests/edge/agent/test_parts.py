@@ -217,6 +217,7 @@ def announcer(link: Link) -> Announcer:
 def test_announcements_are_told_at_every_connect():
     link = Link(connected=False)
     told = announcer(link)
+    told.online()
     told.info({"a": 1})
     told.availability("s", True)
     told.availability("s", False)
