@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
@@ -37,7 +38,10 @@ def open_run(out: Path, recipe_path: Path, resume: bool) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not kept.exists():
-            shutil.copyfile(recipe_path, kept)
+            # whole or not at all: a killed run finds its own recipe
+            part = kept.with_name(".recipe.toml.part")
+            shutil.copyfile(recipe_path, part)
+            os.replace(part, kept)
     except OSError as error:
         raise TrainingError(
             f"{out}: cannot be written: {error.strerror}; choose a folder you own with --out"

@@ -269,10 +269,12 @@ class Trainer:
                     if not (r["phase"] == row["phase"] and int(r["epoch"]) >= row["epoch"])
                 ]
         text = {k: (f"{row[k]:.6g}" if isinstance(row[k], float) else str(row[k])) for k in HISTORY}
-        with path.open("w", newline="") as file:
+        part = path.with_name(".history.csv.part")
+        with part.open("w", newline="") as file:
             writer = csv.DictWriter(file, HISTORY)
             writer.writeheader()
             writer.writerows([*kept, text])
+        os.replace(part, path)
 
 
 class _Swap:
