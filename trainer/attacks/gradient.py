@@ -125,7 +125,8 @@ def _refuse_zero(model: AttackModel, stuck: np.ndarray, index: np.ndarray) -> No
     if stuck.any():
         raise ZeroGradientError(
             f"{model.name}: the gradient of {int(stuck.sum())} of {len(stuck)} windows is exactly zero by "
-            "cross-entropy and by margin; the model hides its gradient: try another surrogate, or attack it without gradients",
+            "cross-entropy and by margin; the model hides its gradient: try another surrogate, or attack it "
+            "without gradients",
             tuple(int(i) for i in index[stuck]),
         )
 
