@@ -20,7 +20,7 @@ from trainer.defenses.adversarial_training import AdversarialTraining
 from trainer.defenses.encode_decode import Reconstruction
 from trainer.errors import TrainingError
 from trainer.recipe import Recipe, read_recipe
-from trainer.training import Report, Trainer, prepare
+from trainer.training import Report, Trainer, budget, prepare
 
 
 def open_run(out: Path, recipe_path: Path, resume: bool) -> None:
@@ -131,19 +131,21 @@ def validator(recipe: Recipe, model: Any, windows: Windows) -> Callable[[], tupl
     from trainer.defenses.base import logits_of
 
     n = min(len(windows), recipe.training.validate_limit)
-    x = prepare(windows.x[:n], windows.valid[:n], preprocess.parse_steps(recipe.data.preprocess))
+    steps = preprocess.parse_steps(recipe.data.preprocess)
+    x = prepare(windows.x[:n], windows.valid[:n], steps)
     valid = windows.valid[:n, :, None].astype(np.float32)
     y, classes = windows.y[:n], len(windows.spec.labels)
     target = np.eye(classes, dtype=np.float32)[y]
-    budget = min(recipe.defense.epsilons, default=0.0)
+    smallest = min(recipe.defense.epsilons, default=0.0)
+    raw = np.full((n, 1, 1), smallest, np.float32)
+    epsilon = np.broadcast_to(budget(windows.x[:n], windows.valid[:n], raw, steps), (n, *x.shape[1:]))
     attack = AdversarialTraining(steps=10, step_share=0.25)
     size = min(64, n)
 
-    def predict(x: Any, valid: Any, target: Any) -> tuple[Any, Any]:
+    def predict(x: Any, valid: Any, target: Any, epsilon: Any) -> tuple[Any, Any]:
         clean = ops.argmax(logits_of(model(x, training=False)), -1)
-        if not budget:
+        if not smallest:
             return clean, clean
-        epsilon = ops.ones((size, 1, 1)) * budget
         adversarial = attack.attack(model, x, valid, target, ops.zeros_like(x), epsilon)
         return clean, ops.argmax(logits_of(model(adversarial, training=False)), -1)
 
@@ -155,9 +157,9 @@ def validator(recipe: Recipe, model: Any, windows: Windows) -> Callable[[], tupl
             part = slice(
                 min(begin, n - size), min(begin, n - size) + size
             )  # the last block overlaps: one shape
-            c, r = compiled(*(gradients.tensor(a[part]) for a in (x, valid, target)))
+            c, r = compiled(*(gradients.tensor(a[part]) for a in (x, valid, target, epsilon)))
             clean[part], robust[part] = np.asarray(c), np.asarray(r)
-        return float(np.mean(clean == y)), float(np.mean(robust == y)) if budget else float("nan")
+        return float(np.mean(clean == y)), float(np.mean(robust == y)) if smallest else float("nan")
 
     return run
 

@@ -93,6 +93,28 @@ def prepare(x: np.ndarray, valid: np.ndarray, steps: Sequence[Step]) -> np.ndarr
     return np.stack([preprocess.apply(steps, window, mask) for window, mask in zip(x, valid, strict=True)])
 
 
+def budget(
+    x: np.ndarray, valid: np.ndarray, epsilon: np.ndarray, steps: Sequence[Step]
+) -> np.ndarray:
+    """The raw budget ``epsilon`` (n, 1, 1) as seen behind the preprocessing, for attacks made there while training.
+
+    Exact for steps that shift or scale; for ``asinh`` half the width of the ball's image, which depends on the sample
+    (n, time, channel). Training's attacks are made behind the preprocessing, evaluation's always on raw windows.
+    """
+    half = epsilon
+    for at, step in enumerate(steps):
+        if step.op == "scale":
+            half = half * abs(step.to_dict()["factor"])
+        elif step.op == "znorm":
+            before = prepare(x, valid, steps[:at])
+            spread = np.stack([w[v].std(0) for w, v in zip(before, valid, strict=True)])[:, None, :]
+            half = half / np.where(spread > 0, spread, 1.0)
+        elif step.op == "asinh":
+            before, scale = prepare(x, valid, steps[:at]), step.to_dict()["scale"]
+            half = (np.arcsinh((before + half) / scale) - np.arcsinh((before - half) / scale)) / 2
+    return np.asarray(half, np.float32)
+
+
 class Trainer:
     """One phase of a run: a model, a defence and data, looped epoch by epoch."""
 
@@ -180,12 +202,13 @@ class Trainer:
         for k in range(self.steps):
             index = order[k * self.batch : (k + 1) * self.batch]
             x, valid = draw(self.data, index, self.augment, rng)
-            x = prepare(x, valid, self.preprocess)
+            raw, x = x, prepare(x, valid, self.preprocess)
             target = np.full((len(index), classes), smoothing / classes, np.float32)
             target[np.arange(len(index)), self.data.y[index]] += 1.0 - smoothing
             start = rng.uniform(-1, 1, x.shape).astype(np.float32)
             noise = rng.standard_normal(x.shape, np.float32)
             epsilon = rng.choice(self.epsilons, (len(index), 1, 1)).astype(np.float32)
+            epsilon = budget(raw, valid, epsilon, self.preprocess)
             soft = target if self.teacher is None else self.teacher[index]
             yield x, valid[..., None].astype(np.float32), target, start, epsilon, noise, soft
 

@@ -125,7 +125,7 @@ def parse_bundle(data: bytes, *, name: str = "", trusted_key: bytes | None = Non
     )
 
 
-def write_bundle(  # noqa: PLR0917 - six members and a key, in the order of the file
+def write_bundle(
     path: str | Path,
     manifest: Manifest,
     model: bytes,

@@ -17,7 +17,7 @@ class Batch:
     """One training batch as tensors.
 
     Shapes: ``x`` (n, time, channel), ``valid`` (n, time, 1) 0/1 floats, ``target`` (n, class) soft labels, ``start``
-    (n, time, channel) uniform in [-1, 1] (the random start of an attack), ``epsilon`` (n, 1, 1) in input units,
+    (n, time, channel) uniform in [-1, 1] (the random start of an attack), ``epsilon`` (n, 1 or time, 1) in input units,
     ``noise`` (n, time, channel) standard normal, ``epoch`` a scalar counted from 1, ``teacher`` (n, class) the soft
     labels of the records, or None where there is no teacher.
     """

@@ -38,6 +38,8 @@ def preprocess(x: Any, valid: Any, steps: Sequence[Mapping[str, Any]]) -> Any:
             x = (x - mean) / ops.sqrt(safe)
         elif operation == "scale":
             x = x * float(step["factor"])
+        elif operation == "asinh":
+            x = ops.arcsinh(x / float(step["scale"]))
         elif operation == "clip":
             x = ops.clip(x, step["low"], step["high"])
         else:

@@ -76,6 +76,7 @@ def test_a_defended_model_is_saved_and_loaded_whole(tmp_path: Path) -> None:
     [
         [{"op": "remove_dc"}],
         [{"op": "znorm"}],
+        [{"op": "znorm"}, {"op": "asinh", "scale": 0.3}],
         [{"op": "remove_dc"}, {"op": "scale", "factor": 0.5}, {"op": "clip", "low": -20.0, "high": 30.0}],
     ],
 )

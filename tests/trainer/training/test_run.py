@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.bundle.preprocess import parse_steps
 from trainer.data.base import Dataset, DataSpec
 from trainer.errors import RecipeError, TrainingError
 from trainer.recipe import read_recipe
 from trainer.run import train
+from trainer.training import budget
 
 RECIPE = """
 [data]
@@ -47,6 +49,7 @@ import sys
 sys.path.insert(0, {repository!r})
 from tests.trainer.training.test_run import parts
 from trainer.run import train
+from trainer.training import budget
 def report(row):
     if "loss" in row: print("epoch", row["phase"], row["epoch"], flush=True)
 train({recipe!r}, "", {out!r}, resume=True, report=report, parts=parts())
@@ -157,3 +160,20 @@ def test_a_missing_recipe(tmp_path: Path) -> None:
 def test_the_shipped_recipes_are_valid(repository: Path) -> None:
     found = sorted((repository / "trainer" / "zoo" / "recipes").glob("*.toml"))
     assert {read_recipe(path).export.name for path in found} >= {"ecg-rhythm", "ecg-undefended", "appliances"}
+
+
+def test_a_raw_budget_behind_the_preprocessing() -> None:
+    rng = np.random.default_rng(0)
+    x = (rng.normal(0, 3, (2, 50, 1)) + 5).astype(np.float32)
+    valid = np.ones((2, 50), bool)
+    epsilon = np.full((2, 1, 1), 0.3, np.float32)
+
+    def behind(*steps: dict[str, float | str]) -> np.ndarray:
+        return budget(x, valid, epsilon, parse_steps(list(steps)))
+
+    assert np.allclose(behind({"op": "remove_dc"}), 0.3)
+    assert np.allclose(behind({"op": "scale", "factor": -2.0}), 0.6)
+    assert np.allclose(behind({"op": "znorm"})[:, 0, 0], 0.3 / x.std(1)[:, 0])
+    compressed = behind({"op": "asinh", "scale": 0.5})
+    assert np.allclose(compressed, 0.3 / np.sqrt(x**2 + 0.25), rtol=0.2)  # the slope, where the ball is small
+    assert compressed.shape == x.shape
