@@ -112,7 +112,7 @@ def measure(
     model_us: list[float] = []
     windows = 0
     for payload in payloads(kind, agent.engine.bundle.manifest.input, signal, messages, seconds):
-        message = SimpleNamespace(topic=topic, payload=payload, qos=0, mid=0)
+        message = SimpleNamespace(topic=topic, payload=payload, qos=0, mid=0, dup=False, retain=False)
         arrivals.next()
         timed.spent_s = 0.0
         began = time.perf_counter()
