@@ -6,7 +6,9 @@ For each stream: windows -> classify -> verdict -> Result. All streams share one
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 
 from edge.bundle import Bundle
 from edge.clock import SYSTEM_CLOCK, Clock
@@ -15,7 +17,7 @@ from edge.metrics import Metrics
 from edge.pipeline.classify import Classifier
 from edge.pipeline.identity import result_id
 from edge.pipeline.verdict import Judge
-from edge.pipeline.windows import Windower
+from edge.pipeline.windows import WindowCounters, Windower
 from edge.streamtable import StreamTable
 from edge.types import Result, ResultWindow, SampleBlock, Window
 from edge.warnings_once import WarnOnce
@@ -25,6 +27,8 @@ log = logging.getLogger("edge.engine")
 
 # What the windowing counts of each stream and the agent adds up, in samples but for the gaps.
 _COUNTED = ("samples", "gaps", "missing", "not_finite", "lead_off", "late")
+
+_READ_COUNTS: Callable[[WindowCounters], tuple[int, ...]] = attrgetter(*_COUNTED)
 
 
 @dataclass
@@ -112,8 +116,7 @@ class Engine:
         self._streams.drop(stream_id)
 
     def _count(self, stream: _Stream) -> None:
-        counters = stream.windower.counters
-        now = tuple(getattr(counters, name) for name in _COUNTED)
+        now = _READ_COUNTS(stream.windower.counters)
         for name, new, old in zip(_COUNTED, now, stream.counted, strict=True):
             if new != old:
                 self._metrics.add(name, new - old)

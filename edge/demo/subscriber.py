@@ -55,8 +55,7 @@ def first_block(device: DeviceSettings, stage: Stage) -> SampleBlock:
     channels = stage.recording.channels
     hello = Hello(device.device_id, device.firmware, stage.recording.rate_hz, channels, device.boot)
     tracker = DeviceTracker(None, lambda *_: None, lambda: 0.0)
-    tracker.push(hello, 0.0)
-    return tracker.push(Samples(0, 0, np.zeros((1, len(channels)), np.int16)), 0.0)[0]
+    return tracker.push([hello, Samples(0, 0, np.zeros((1, len(channels)), np.int16))], 0.0)[0]
 
 
 @contextmanager

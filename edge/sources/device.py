@@ -6,7 +6,7 @@ Serves the serial source and binary payloads on MQTT alike, so that both give th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +15,7 @@ import numpy as np
 from edge.names import to_name
 from edge.types import SampleBlock
 from firmware_bridge.clock import DeviceClock
-from firmware_bridge.messages import BadFrame, Command, CsvSamples, Decoded, Hello, Samples
+from firmware_bridge.messages import BadFrame, Command, CsvSamples, Decoded, Hello, Int16Array, Samples
 from firmware_bridge.receiver import Block, Receiver
 from firmware_bridge.units import to_physical
 
@@ -68,6 +68,9 @@ class DeviceTracker:
         self._clock_epoch = ""
         self._crc_errors = 0  # since the last block
         self._next_seq: int | None = None  # after the newest block, where repeats are to be known
+        self._described: Hello | None = None  # whose names and units these are
+        self._names: tuple[str, ...] = ()
+        self._units: tuple[str, ...] = ()
         self._rows: int | None = None  # rows of the CSV dialect so far
         self._csv_epoch = ""
 
@@ -76,27 +79,44 @@ class DeviceTracker:
         """The device's latest HELLO."""
         return self._receiver.hello
 
-    def push(self, message: Decoded, monotonic_s: float) -> list[SampleBlock]:
-        """The blocks that are in order now, after a message read at `monotonic_s`."""
-        if isinstance(message, CsvSamples):
-            return self._csv_rows(message, monotonic_s)
-        if isinstance(message, BadFrame):
-            self._crc_errors += message.reason in _CRC_REASONS
-            says = f"bad frame of {message.size} bytes ({message.reason}): {message.detail}"
-            self._report(f"frame_{message.reason}", says)
-            return []
-        if isinstance(message, Samples) and self._is_repeat(message):
-            self._report("repeated", "samples that came before", len(message.values))
-            return []
+    def push(self, messages: Sequence[Decoded], monotonic_s: float) -> list[SampleBlock]:
+        """The blocks that are in order now, after messages that were read together at `monotonic_s`.
+
+        Frames that follow each other become one block: a block costs more than a frame.
+        """
+        out: list[SampleBlock] = []
+        ready: list[Block] = []
+        newest: Samples | None = None
+        for message in messages:
+            if isinstance(message, Samples):
+                if self._is_repeat(message):
+                    self._report("repeated", "samples that came before", len(message.values))
+                elif self._take_samples(message, monotonic_s, ready):
+                    newest = message
+            elif isinstance(message, CsvSamples):
+                out += self._csv_rows(message, monotonic_s)
+            elif isinstance(message, BadFrame):
+                self._crc_errors += message.reason in _CRC_REASONS
+                says = f"bad frame of {message.size} bytes ({message.reason}): {message.detail}"
+                self._report(f"frame_{message.reason}", says)
+            else:
+                # It may begin another epoch, whose clock is not that of the samples before.
+                self._date(newest, monotonic_s)
+                out += self._to_blocks(ready)
+                newest, ready = None, self._receiver.push(message, monotonic_s)
+        self._date(newest, monotonic_s)
+        return out + self._to_blocks(ready)
+
+    def _take_samples(self, samples: Samples, monotonic_s: float, ready: list[Block]) -> bool:
         before = self._receiver.counters.before_hello
-        blocks = self._receiver.push(message, monotonic_s)
-        if isinstance(message, Samples):
-            if self._receiver.counters.before_hello != before:
-                says = "samples before the HELLO that says their rate and unit; asking for it"
-                self._report("no_hello", says, len(message.values))
-            elif self._receiver.hello is not None:
-                self._observe(message, self._receiver.hello, monotonic_s)
-        return self._to_blocks(blocks)
+        blocks = self._receiver.push(samples, monotonic_s)
+        if self._receiver.counters.before_hello != before:
+            says = "samples before the HELLO that says their rate and unit; asking for it"
+            self._report("no_hello", says, len(samples.values))
+        ready += blocks
+        if blocks and not self._resend:
+            self._next_seq = (samples.seq + len(samples.values)) % _WRAP
+        return self._receiver.hello is not None
 
     def poll(self, monotonic_s: float) -> list[SampleBlock]:
         """Blocks whose gap has been waited for long enough. Call it a few times a second where `resend`."""
@@ -121,7 +141,11 @@ class DeviceTracker:
     def _epoch(self, hello: Hello, count: str) -> str:
         return f"{hello.device_id}.{count}@{hello.rate_hz:g}"
 
-    def _observe(self, samples: Samples, hello: Hello, monotonic_s: float) -> None:
+    def _date(self, samples: Samples | None, monotonic_s: float) -> None:
+        """Of frames that came together only the newest says something about the delay."""
+        hello = self._receiver.hello
+        if samples is None or hello is None:
+            return
         epoch = self._epoch(hello, self._receiver.epoch)
         if epoch != self._clock_epoch:
             self._clock_epoch, self._clock = epoch, DeviceClock()
@@ -130,21 +154,39 @@ class DeviceTracker:
         self._clock.observe(last_us, monotonic_s)
 
     def _to_blocks(self, blocks: list[Block]) -> list[SampleBlock]:
-        return [self._to_block(block) for block in blocks]
+        out: list[SampleBlock] = []
+        at = 0
+        while at < len(blocks):
+            first = blocks[at]
+            run, after = [first.samples.values], first.first_index + len(first.samples.values)
+            last = at + 1
+            while last < len(blocks) and _follows(blocks[last], blocks[last - 1], after):
+                run.append(blocks[last].samples.values)
+                after += len(run[-1])
+                last += 1
+            out.append(self._to_block(first, run, blocks[last - 1].samples.end))
+            at = last
+        return out
 
-    def _to_block(self, block: Block) -> SampleBlock:
+    def _to_block(self, block: Block, run: list[Int16Array], end: bool) -> SampleBlock:
         hello, samples = block.hello, block.samples
-        self._next_seq = (samples.seq + len(samples.values)) % _WRAP
-        return self._made(
+        if hello is not self._described:
+            self._described = hello
+            self._names = tuple(channel.name for channel in hello.channels)
+            self._units = tuple(channel.unit for channel in hello.channels)
+        crc_errors, self._crc_errors = self._crc_errors, 0
+        t0 = self._clock.gateway_s(self._clock.unwrap(samples.device_time_us)) + self._utc()
+        return SampleBlock(
             stream=self._stream or to_name(hello.device_id, "device"),
             epoch=self._epoch(hello, block.epoch),
             first_index=block.first_index,
-            t0=self._clock.gateway_s(self._clock.unwrap(samples.device_time_us)),
+            t0=max(0.0, t0),  # a wall clock that stands before 1970 is no reason to lose samples
             rate_hz=hello.rate_hz,
-            channels=tuple(channel.name for channel in hello.channels),
-            units=tuple(channel.unit for channel in hello.channels),
-            values=to_physical(samples.values, hello.channels),
-            end=samples.end,
+            channels=self._names,
+            units=self._units,
+            values=to_physical(run[0] if len(run) == 1 else np.concatenate(run), hello.channels),
+            end=end,
+            crc_errors=crc_errors,
             lead_off=samples.lead_off != 0,
         )
 
@@ -165,20 +207,27 @@ class DeviceTracker:
             self._rows, self._csv_epoch, self._clock = 0, f"csv{began:.3f}@{spec.rate_hz:g}", DeviceClock()
         first, self._rows = self._rows, self._rows + n
         self._clock.observe(round((self._rows - 1) * 1e6 / spec.rate_hz), monotonic_s)
-        block = self._made(
+        crc_errors, self._crc_errors = self._crc_errors, 0
+        block = SampleBlock(
             stream=self._stream or spec.stream,
             epoch=self._csv_epoch,
             first_index=first,
-            t0=self._clock.gateway_s(round(first * 1e6 / spec.rate_hz)),
+            t0=max(0.0, self._clock.gateway_s(round(first * 1e6 / spec.rate_hz)) + self._utc()),
             rate_hz=spec.rate_hz,
             channels=channels,
             units=(spec.units,) * width,
             values=message.values.astype(np.float32),
+            crc_errors=crc_errors,
         )
         return [block]
 
-    def _made(self, *, t0: float, **fields: object) -> SampleBlock:
-        crc_errors, self._crc_errors = self._crc_errors, 0
-        # A clock that stood before 1970 must not make the block one that the pipeline refuses.
-        utc = max(0.0, t0 + self._utc())
-        return SampleBlock(t0=utc, crc_errors=crc_errors, **fields)  # type: ignore[arg-type]
+
+def _follows(block: Block, before: Block, index: int) -> bool:
+    """Whether a block can be one with the block before it, which ends at `index`."""
+    return (
+        block.first_index == index
+        and not before.samples.end
+        and block.hello is before.hello
+        and block.epoch == before.epoch
+        and (block.samples.lead_off != 0) == (before.samples.lead_off != 0)
+    )

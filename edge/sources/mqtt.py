@@ -261,9 +261,7 @@ class MqttSamples:
             )
         state = self._state(stream)
         now = self._clock.monotonic()
-        blocks: list[SampleBlock] = []
-        for message in messages:
-            blocks += state.device.push(message, now)
+        blocks = state.device.push(messages, now)
         for block in blocks:
             self._check_channels(block.channels, block.units)
         if blocks and blocks[-1].end:

@@ -119,12 +119,13 @@ class SerialDevice:
             blocks += self._connected(now, stream)
         if data:
             self._heard(now)
-            for message in self._decoder.feed(data):
+            messages = self._decoder.feed(data)
+            for message in messages:
                 if isinstance(message, Hello):
                     self._greeted(stream, message)
                 elif isinstance(message, Samples):
                     self._ended = message.end
-                blocks += self._tracker.push(message, now)
+            blocks += self._tracker.push(messages, now)
         blocks += self._tracker.poll(now)
         for block in blocks:
             self._metrics.add("messages")
