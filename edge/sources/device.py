@@ -68,8 +68,10 @@ class DeviceTracker:
         self._clock_epoch = ""
         self._crc_errors = 0  # since the last block
         self._next_seq: int | None = None  # after the newest block, where repeats are to be known
-        self._described: Hello | None = None  # whose names and units these are
-        self._names: tuple[str, ...] = ()
+        # What follows from a HELLO and the receiver's name for the count, kept as long as they last.
+        self._described: Hello | None = None
+        self._count, self._name = "", ""
+        self._channels: tuple[str, ...] = ()
         self._units: tuple[str, ...] = ()
         self._rows: int | None = None  # rows of the CSV dialect so far
         self._csv_epoch = ""
@@ -78,6 +80,12 @@ class DeviceTracker:
     def hello(self) -> Hello | None:
         """The device's latest HELLO."""
         return self._receiver.hello
+
+    @property
+    def epoch(self) -> str:
+        """Name of the count that its blocks are in now; empty before HELLO."""
+        hello = self._receiver.hello
+        return "" if hello is None else self._epoch(hello, self._receiver.epoch)
 
     def push(self, messages: Sequence[Decoded], monotonic_s: float) -> list[SampleBlock]:
         """The blocks that are in order now, after messages that were read together at `monotonic_s`.
@@ -139,7 +147,12 @@ class DeviceTracker:
         return -REPEAT_S * self.hello.rate_hz < away <= 0 and len(samples.values) > 0
 
     def _epoch(self, hello: Hello, count: str) -> str:
-        return f"{hello.device_id}.{count}@{hello.rate_hz:g}"
+        if hello is not self._described or count != self._count:
+            self._described, self._count = hello, count
+            self._name = f"{hello.device_id}.{count}@{hello.rate_hz:g}"
+            self._channels = tuple(channel.name for channel in hello.channels)
+            self._units = tuple(channel.unit for channel in hello.channels)
+        return self._name
 
     def _date(self, samples: Samples | None, monotonic_s: float) -> None:
         """Of frames that came together only the newest says something about the delay."""
@@ -170,19 +183,16 @@ class DeviceTracker:
 
     def _to_block(self, block: Block, run: list[Int16Array], end: bool) -> SampleBlock:
         hello, samples = block.hello, block.samples
-        if hello is not self._described:
-            self._described = hello
-            self._names = tuple(channel.name for channel in hello.channels)
-            self._units = tuple(channel.unit for channel in hello.channels)
+        epoch = self._epoch(hello, block.epoch)
         crc_errors, self._crc_errors = self._crc_errors, 0
         t0 = self._clock.gateway_s(self._clock.unwrap(samples.device_time_us)) + self._utc()
         return SampleBlock(
             stream=self._stream or to_name(hello.device_id, "device"),
-            epoch=self._epoch(hello, block.epoch),
+            epoch=epoch,
             first_index=block.first_index,
             t0=max(0.0, t0),  # a wall clock that stands before 1970 is no reason to lose samples
             rate_hz=hello.rate_hz,
-            channels=self._names,
+            channels=self._channels,
             units=self._units,
             values=to_physical(run[0] if len(run) == 1 else np.concatenate(run), hello.channels),
             end=end,

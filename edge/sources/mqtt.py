@@ -77,6 +77,9 @@ class MqttSamples:
         self._good_channels: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()
         self._max_streams = max_streams
         self._clock = clock
+        self._decoder = FrameDecoder(
+            "binary"
+        )  # for all: each payload ends with a delimiter, so nothing stays inside
         self._drops = Drops(metrics, log)
         self._warn = WarnOnce(log)
         self._streams: StreamTable[_Stream] = StreamTable(
@@ -273,9 +276,8 @@ class MqttSamples:
         known = self._streams.peek(stream)
         # The 0x00 closes a frame that came without its delimiter and ends one that was cut off.
         if known is not None and known.hello is not None and payload.startswith(known.hello_frame):
-            rest = FrameDecoder("binary").feed(payload[len(known.hello_frame) :] + b"\x00")
-            return [known.hello, *rest]
-        messages = FrameDecoder("binary").feed(payload + b"\x00")
+            return [known.hello, *self._decoder.feed(payload[len(known.hello_frame) :] + b"\x00")]
+        messages = self._decoder.feed(payload + b"\x00")
         if known is not None and messages and isinstance(messages[0], Hello) and payload[:1] != b"\x00":
             known.hello, known.hello_frame = messages[0], payload[: payload.find(b"\x00") + 1]
         return messages
