@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
 import shutil
 import socket
@@ -10,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,13 @@ HOST = "127.0.0.1"
 START_S = 10.0
 # Debian keeps daemons where a user's PATH does not look.
 SEARCH = os.pathsep.join(["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"])
+# CPython 3.10 has three different time-outs.
+_FAILURES = (
+    OSError,
+    asyncio.TimeoutError,
+    concurrent.futures.TimeoutError,
+    concurrent.futures.CancelledError,
+)
 
 
 @dataclass(frozen=True)
@@ -116,12 +124,24 @@ def _amqtt(port: int) -> Iterator[None]:
         await running.start()
         return running
 
+    async def leave() -> None:
+        """End what amqtt left running, so that it does not complain when the process ends."""
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     try:
         running = wait_for(start())
+    except _FAILURES as error:
+        raise DemoError(f"amqtt did not start: {error}") from error
+    try:
         yield
-        wait_for(running.shutdown())
-    except (OSError, TimeoutError, asyncio.TimeoutError) as error:
-        raise DemoError(f"amqtt did not start or stop: {error}") from error
     finally:
+        for step in (running.shutdown, leave):
+            with suppress(*_FAILURES):  # the show is over; what it leaves behind ends with the process
+                wait_for(step())
         loop.call_soon_threadsafe(loop.stop)
         thread.join(5.0)
+        if not thread.is_alive():
+            loop.close()

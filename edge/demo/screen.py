@@ -56,7 +56,7 @@ class Screen:
 
     def head(self) -> str:
         """Titles of the columns."""
-        return self._paint(f"  signal   wire      was made as   {UNDEFENDED:<{_CELL}}{DEFENDED}", _BOLD)
+        return self._paint(f"  signal   wire      was made as       {UNDEFENDED:<{_CELL}}{DEFENDED}", _BOLD)
 
     def _part(self, first: int) -> Part:
         return self.stage.part(first, self.window_samples)
@@ -77,7 +77,7 @@ class Screen:
         ends_s = (first + self.window_samples) / rate
         rhythm = self.stage.rhythm(first, self.window_samples)
         cells = [self._cell(model, first) for model in MODELS]
-        return f"{ends_s:6.0f} s   {self._part(first):<9} {rhythm:<13} {''.join(cells)}".rstrip()
+        return f"{ends_s:6.0f} s   {self._part(first):<9} {rhythm:<17} {''.join(cells)}".rstrip()
 
     def _cell(self, model: str, first: int) -> str:
         result = self.seen[(model, first)]
