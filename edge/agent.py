@@ -28,9 +28,10 @@ from edge.metrics import Metrics
 from edge.pipeline.runtime import runtime_name
 from edge.presence import Presence
 from edge.settings import ConfigError
+from edge.sources.answers import Answering
 from edge.sources.base import Closed, Source
 from edge.topics import STATE_OFFLINE, Topics
-from edge.types import Result, SampleBlock
+from edge.types import Result, SampleBlock, Window
 
 if TYPE_CHECKING:
     from edge.mqtt_link import MqttLink
@@ -70,9 +71,11 @@ class Agent:
             max_streams=settings.pipeline.max_streams,
             idle_s=settings.pipeline.stream_idle_s,
             clock=clock,
+            on_verdict=self._answer,
         )
         self.topics = Topics(settings.node.base, settings.node.id)
         self.sources: list[Source] = make_sources(settings, bundle.manifest.input, self.metrics, clock)
+        self._answering = [source for source in self.sources if isinstance(source, Answering)]
         self._queue: BlockQueue[tuple[SampleBlock, bool]] = BlockQueue(settings.pipeline.queue_blocks)
         self._presence = Presence(settings.pipeline.silent_s, clock.monotonic)
         self._announcer = Announcer(self.topics)
@@ -272,6 +275,10 @@ class Agent:
                 self._on_result(result)
         if block.end and self._presence.ended(block.stream):
             self._announcer.availability(block.stream, False)
+
+    def _answer(self, window: Window, result: Result) -> None:
+        for source in self._answering:
+            source.answer(window, result)
 
     def _left(self, by_s: float) -> float:
         """Seconds until a stage of the stop must be done; plenty while nobody stops."""

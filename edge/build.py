@@ -16,6 +16,7 @@ from edge.pipeline.classify import Classifier
 from edge.pipeline.golden import load_verified
 from edge.settings import ConfigError
 from edge.sources.base import Source
+from edge.sources.trust import SerialShared
 from edge.topics import Topics
 
 
@@ -31,7 +32,12 @@ def load_bundle(settings: config.BundleSettings) -> tuple[Bundle, Classifier]:
 
 
 def make_source(
-    part: config.SourceSettings, settings: config.Settings, spec: InputSpec, metrics: Metrics, clock: Clock
+    part: config.SourceSettings,
+    settings: config.Settings,
+    spec: InputSpec,
+    metrics: Metrics,
+    clock: Clock,
+    serial: SerialShared,
 ) -> Source:
     """One source. Raises EdgeError where its settings cannot work."""
     if isinstance(part, config.MqttSource):
@@ -50,7 +56,9 @@ def make_source(
     if isinstance(part, config.SerialSource):
         from edge.sources.serial import SerialDevice
 
-        return SerialDevice(part, spec, metrics, clock=clock)
+        return SerialDevice(
+            part, spec, metrics, clock=clock, trust=serial.trust(part, settings.node), ids=serial.ids
+        )
     from edge.sources.replay import Replay
 
     return Replay(part, spec, clock=clock)
@@ -62,9 +70,10 @@ def make_sources(settings: config.Settings, spec: InputSpec, metrics: Metrics, c
     if kinds.count("mqtt") > 1:
         raise ConfigError("two sources of kind mqtt would take each sample twice; name all streams in one")
     out = []
+    serial = SerialShared()
     for at, part in enumerate(settings.source):
         try:
-            out.append(make_source(part, settings, spec, metrics, clock))
+            out.append(make_source(part, settings, spec, metrics, clock, serial))
         except ConfigError:
             raise
         except EdgeError as error:

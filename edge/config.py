@@ -11,7 +11,15 @@ import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
 
 from edge.names import NAME_PATTERN, to_name
 
@@ -43,6 +51,11 @@ class NodeSettings(Section):
         description="Name of this agent, one level of its topics; unique on the broker. Default: the host name.",
     )
     base: Name = Field(default="wavewall", description="First level of every topic.")
+    state_dir: Path | None = Field(
+        default=None,
+        description="Folder for what must outlast a restart (counters against replay). "
+        "Default: STATE_DIRECTORY of systemd, else ~/.local/state/wavewall.",
+    )
 
 
 class MqttSettings(Section):
@@ -130,6 +143,37 @@ class SerialSource(Section):
     silence_s: Seconds = Field(
         default=10.0, description="A port that yields nothing for so long is opened again."
     )
+    key_file: Path | None = Field(
+        default=None,
+        description="Key of the device on this port, mode 0600 (firmware-bridge keygen): frames are checked, "
+        "and what is sent is tagged.",
+    )
+    key_folder: Path | None = Field(
+        default=None, description="Instead: a folder of keys, one DEVICE_ID.key for each device."
+    )
+    require_tag: bool = Field(
+        default=True,
+        description="With a key: frames without a tag are dropped. Off only while devices are being changed over.",
+    )
+    verdicts: bool = Field(
+        default=True,
+        description="Tell the device what was thought of its samples, where it sends frames and obeys commands.",
+    )
+    verdict_every_s: Seconds = Field(
+        default=1.0,
+        description="Least time between two verdicts to the device; one with another label or status goes at once.",
+    )
+
+    @model_validator(mode="after")
+    def _keys_make_sense(self) -> SerialSource:
+        if self.key_file is not None and self.key_folder is not None:
+            raise ValueError("key_file and key_folder are two ways to say the same; keep one")
+        if self.key_file is None and self.key_folder is None:
+            if self.require_tag and "require_tag" in self.model_fields_set:
+                raise ValueError("require_tag needs a key to check with: set key_file or key_folder")
+        elif self.dialect == "csv":
+            raise ValueError("lines of numbers carry no tag: a source with a key has dialect binary or auto")
+        return self
 
 
 class MqttSource(Section):

@@ -39,7 +39,10 @@ class _Stream:
 
 
 class Engine:
-    """One bundle over many streams. Used by one thread; the counters may be read from others."""
+    """One bundle over many streams. Used by one thread; the counters may be read from others.
+
+    `on_verdict` sees each window with its result; it must return at once.
+    """
 
     def __init__(
         self,
@@ -52,8 +55,10 @@ class Engine:
         max_streams: int = 256,
         idle_s: float = 3600.0,
         clock: Clock = SYSTEM_CLOCK,
+        on_verdict: Callable[[Window, Result], None] | None = None,
     ) -> None:
         self.bundle = bundle
+        self._on_verdict = on_verdict
         self._spec = bundle.manifest.input
         self._model = bundle.manifest.ref
         self._classifier = classifier
@@ -129,7 +134,7 @@ class Engine:
         self._metrics.add("windows")
         if verdict.status != "ok":
             self._metrics.add_by("verdicts", verdict.status)
-        return Result(
+        result = Result(
             id=result_id(self._node, window.stream, window.epoch, window.first_index),
             t=self._clock.utc(),
             boot_id=self._boot_id,
@@ -152,3 +157,6 @@ class Engine:
             residual=verdict.residual,
             latency_ms=scores.latency_ms,
         )
+        if self._on_verdict is not None:
+            self._on_verdict(window, result)
+        return result

@@ -9,6 +9,7 @@ import re
 import secrets
 import stat
 import struct
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -92,8 +93,14 @@ def check_tag(key: bytes, body: bytes) -> int:
 class CounterStore:
     """Last accepted counter of each device, and numbers used towards it; kept in a file across restarts.
 
+    Several links may share one, each in its own thread.
+
     Args:
         path: JSON file of mode 0600, or None to remember only while the process lives.
+
+    Attributes:
+        problem: why the file could not be written the last time, empty where it could. Counters are then
+            remembered until the process ends.
     """
 
     def __init__(self, path: str | Path | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -103,6 +110,8 @@ class CounterStore:
         self._down: dict[str, tuple[int, int]] = {}
         self._saved_s = clock()
         self._dirty = False
+        self._lock = threading.RLock()
+        self.problem = ""
         if self._path is not None and self._path.exists():
             self._load(self._path)
 
@@ -122,36 +131,50 @@ class CounterStore:
         return self._up.get(device_id, -1)
 
     def accept(self, device_id: str, counter: int) -> None:
-        """Remember ``counter``; the file follows within a second."""
-        if device_id not in self._up and len(self._up) >= MAX_DEVICES:
-            raise CodecError("replayed", f"counters of {MAX_DEVICES} devices are kept, no room for another")
-        self._up[device_id] = counter
-        self._dirty = True
-        if self._clock() - self._saved_s >= _SAVE_EVERY_S:
-            self.save()
+        """Remember ``counter``; the file follows within a second. CodecError "replayed" where it is an old one."""
+        with self._lock:
+            if counter <= self.last(device_id):
+                raise CodecError("replayed", f"counter {counter} of {device_id} was used before")
+            if device_id not in self._up and len(self._up) >= MAX_DEVICES:
+                raise CodecError(
+                    "replayed", f"counters of {MAX_DEVICES} devices are kept, no room for another"
+                )
+            self._up[device_id] = counter
+            self._dirty = True
+            if self._clock() - self._saved_s >= _SAVE_EVERY_S:
+                self.save()
 
     def next_down(self, device_id: str, boot: int) -> int:
         """A number for a frame to the device that was never used in this boot of it."""
-        known_boot, reserved = self._down.get(device_id, (boot, 0))
-        number = reserved if known_boot == boot else 0
-        self._down[device_id] = (boot, number + _RESERVE)
-        self._dirty = True
-        self.save()
-        return number
+        with self._lock:
+            known_boot, reserved = self._down.get(device_id, (boot, 0))
+            number = reserved if known_boot == boot else 0
+            self._down[device_id] = (boot, number + _RESERVE)
+            self._dirty = True
+            self.save()
+            return number
 
     def save(self) -> None:
-        """Write the file now, if anything changed."""
-        self._saved_s = self._clock()
-        if self._path is None or not self._dirty:
-            return
-        part = self._path.with_name(self._path.name + ".part")
+        """Write the file now, if anything changed. A disk that is full or gone is told in ``problem``."""
+        with self._lock:
+            self._saved_s = self._clock()
+            if self._path is None or not self._dirty:
+                return
+            try:
+                self._write(self._path)
+            except OSError as error:
+                self.problem = f"{self._path}: replay counters are not kept: {error.strerror or error}"
+                return
+            self._dirty, self.problem = False, ""
+
+    def _write(self, path: Path) -> None:
+        part = path.with_name(path.name + ".part")
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w") as file:
             json.dump({"up": self._up, "down": self._down}, file)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(self._path)
-        self._dirty = False
+        part.replace(path)
 
 
 class Guard:
@@ -191,8 +214,6 @@ class Guard:
         counter = check_tag(key, body)
         if type_ & _FROM_GATEWAY:
             raise CodecError("tag_wrong", "a frame of the gateway's own direction came back")
-        if counter <= self._store.last(device_id):
-            raise CodecError("replayed", f"counter {counter} of {device_id} was used before")
         self._store.accept(device_id, counter)
         self.device_id, self.boot = device_id, counter >> 32
 
