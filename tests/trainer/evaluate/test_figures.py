@@ -127,3 +127,8 @@ def test_rows_of_another_target_or_size_are_not_compared() -> None:
     other = [row("fgsm", 10, steps=1, target="int8"), Outcome("float", "fgsm", 10.0, 1, 50, 10)]
     last = row("pgd", 50, steps=20)
     assert warnings_of(last, [CLEAN, *other, last]) == []
+
+
+def test_a_confined_attack_may_be_beaten_by_a_rough_step() -> None:
+    rows = [CLEAN, row("fgsm", 50, steps=1), row("sap", 60, steps=60)]
+    assert warnings_of(rows[-1], rows) == []
