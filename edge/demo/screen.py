@@ -63,12 +63,12 @@ class Screen:
 
     def _attack_line(self) -> str:
         delta = self.stage.delta.astype(float)
-        signal = self.stage.recording.physical
         largest, rms = abs(delta).max(), (delta**2).mean() ** 0.5
-        size = float(signal.std())
+        name, end = self.stage.rhythms[0]
+        size = float(self.stage.recording.physical[:end].std())
         return self._paint(
             f"--- an attacker is on the wire: every sample is changed by at most {largest:.0f} µV "
-            f"(rms {rms:.1f} µV; the signal's own is {size:.0f} µV). The same record from its start. ---",
+            f"(rms {rms:.1f} µV; that of the {name} part is {size:.0f} µV). The same record from its start. ---",
             _YELLOW,
         )
 

@@ -95,7 +95,9 @@ def _cast(stage: Stage, place: Broker, port: str) -> list[str]:
         f"played at {SPEED:g} times real time (its clock is scaled along)",
         f"recording   synthetic ECG: {rounds}, then again",
         f"agents      {UNDEFENDED} and {DEFENDED}, each an `edge-agent run` on the same wire",
-        f"attack      from {stage.attack_from / rate:.0f} s of the signal on; until then nothing is touched",
+        f"attack      from {stage.attack_from / rate:.0f} s of the signal on: a stored waveform, made with the "
+        f"gradients of {UNDEFENDED}",
+        "            (whoever has the defended model, too, does better: README has the figures)",
     ]
 
 
