@@ -53,9 +53,10 @@ lint: $(VENV)/.installed  ## style, types and the direction of imports
 	@$(PY) -m mypy
 	@$(VENV)/bin/lint-imports --no-cache
 
-docs: $(VENV)/.installed  ## write the reference pages from the code
+docs: $(VENV)/.installed  ## write the references and README's table
 	@$(PY) -m docs.generate_cli
 	@$(PY) -m docs.generate_config
+	@$(PY) -m docs.generate_results
 
 bench: $(VENV)/.installed  ## the agent's own cost, beside its goals
 	@mkdir -p out
