@@ -88,6 +88,7 @@ class SerialDevice:
         self._stream: Stream | None = None
         self._trust = trust
         self._ids = ids or DeviceIds()
+        self._malformed = ""  # why a sound frame could not be read, until HELLO comes
         self._rival = ""  # the port where the same device id was heard before
         self._refused: dict[str, tuple[int, float]] = {}  # by reason: how many, when last
         self._answers = Answers(settings.verdict_every_s)
@@ -122,6 +123,8 @@ class SerialDevice:
                 f"device id {hello.device_id} is also on {rival}: give each device an id of its own, "
                 "or each source another stream"
             )
+        if self._malformed and hello is None:
+            out.append(f"no HELLO that can be used; of the last frame: {self._malformed}")
         since_s = self._clock.monotonic() - ALARM_S
         lately = sorted(reason for reason, (_, last_s) in dict(self._refused).items() if last_s >= since_s)
         if lately:
@@ -169,8 +172,8 @@ class SerialDevice:
                     self._greeted(stream, message)
                 elif isinstance(message, Samples):
                     self._ended = message.end
-                elif isinstance(message, BadFrame) and message.reason in REFUSALS:
-                    self._refused[message.reason] = (self._refused.get(message.reason, (0, 0.0))[0] + 1, now)
+                elif isinstance(message, BadFrame):
+                    self._bad(message, now)
             blocks += self._tracker.push(messages, now)
         blocks += self._tracker.poll(now)
         for block in self._not_twice(blocks) if self._rival else blocks:
@@ -235,6 +238,12 @@ class SerialDevice:
             self._report("duplicate_id", says, len(block.values))
         return []
 
+    def _bad(self, frame: BadFrame, now: float) -> None:
+        if frame.reason in REFUSALS:
+            self._refused[frame.reason] = (self._refused.get(frame.reason, (0, 0.0))[0] + 1, now)
+        elif frame.reason == "malformed":
+            self._malformed = frame.detail
+
     def _claim(self, hello: Hello) -> None:
         holder = self._ids.claim(hello.device_id, self._settings.port)
         self._rival = "" if holder == self._settings.port else holder
@@ -247,6 +256,7 @@ class SerialDevice:
 
     def _greeted(self, stream: Stream, hello: Hello) -> None:
         known = self._tracker.hello
+        self._malformed = ""
         self._claim(hello)
         self._answered = self._settings.stream or to_name(hello.device_id, "device")
         if known is None or known.boot != hello.boot:

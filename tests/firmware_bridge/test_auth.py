@@ -111,6 +111,19 @@ def test_the_file_follows_within_a_second(tmp_path: Path):
     assert CounterStore(tmp_path / "c.json").last("a") == 2
 
 
+def test_a_full_disk_is_told_and_the_frames_are_still_checked(tmp_path: Path):
+    store = CounterStore(tmp_path / "gone" / "c.json")
+    store.accept("a", 1)
+    store.save()
+    assert "replay counters are not kept" in store.problem
+    with pytest.raises(CodecError, match="used before"):
+        store.accept("a", 1)
+    (tmp_path / "gone").mkdir()
+    store.save()
+    assert store.problem == ""
+    assert CounterStore(tmp_path / "gone" / "c.json").last("a") == 1
+
+
 def test_a_damaged_counter_file_is_not_taken_for_an_empty_one(tmp_path: Path):
     path = tmp_path / "counters.json"
     for content in ("", "[]", '{"up": {"a": "x"}, "down": {}}', '{"up": {}}'):

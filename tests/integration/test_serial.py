@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edge.types import Result
@@ -78,6 +79,33 @@ def test_a_device_that_cannot_send_again_leaves_marked_gaps(bundle: Path, tmp_pa
     assert all(count % 32 == 0 or count < WINDOW for count in missing)
     for each in results(out):
         assert (each.status == "abstain") == (each.window.missing > 0.2 * WINDOW)
+
+
+@pytest.mark.parametrize("resend", [True, False])
+def test_one_percent_loss(bundle: Path, tmp_path: Path, resend: bool):
+    """With resend every window is complete, and as without loss; without, the gaps are marked."""
+    out = tmp_path / "out.jsonl"
+    long = Recording("r2", RATE_HZ, RECORD.channels, digital=np.tile(DIGITAL, (12, 1)))
+    settings = DeviceSettings(block_samples=16, ring_blocks=64 if resend else 0, hello_every_s=0.5)
+    device = Simulator(long, speed=12, drop=0.01, seed=5, link=tmp_path / "port", settings=settings)
+    windows = (len(DIGITAL) * 12 - WINDOW) // HOP + 1
+    with device, agent(tmp_path, *words(bundle, tmp_path / "port", out, verdicts="false")):
+        wait_for(lambda: len(results(out)) >= windows - 8, "the windows", 60)
+    assert device.faulty.counts["drop"] >= 5
+    live = results(out)
+    missing = [each.window.missing for each in live]
+    if resend:
+        assert missing == [0] * len(live)
+        write_recording(long, tmp_path / "r2.hea")
+        done = edge_agent("replay", tmp_path / "r2.hea", "--bundle", bundle, "--json")
+        offline = {r.seq: r.probabilities for r in map(Result.from_json, done.stdout.splitlines())}
+        assert [r.probabilities for r in live] == [offline[r.seq] for r in live]
+        return
+    gapped = [count for count in missing if count]
+    assert 0 < len(gapped) < len(missing) / 2
+    # Whole blocks of 16 are missing, and the windows' hop is 16, too.
+    assert all(count % 16 == 0 for count in gapped)
+    assert {r.status for r in live if r.window.missing > 0.2 * WINDOW} <= {"abstain"}
 
 
 def test_unplugged_and_plugged_in_again(bundle: Path, tmp_path: Path):

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+import threading
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edge.bundle import InputSpec
-from edge.config import SerialSource
+from edge.config import NodeSettings, SerialSource
 from edge.metrics import Metrics
 from edge.names import is_name
+from edge.sources.answers import to_verdict
 from edge.sources.device import CsvSpec, DeviceTracker
 from edge.sources.serial import SerialDevice
+from edge.sources.trust import DeviceIds, SerialShared, TrustError, state_dir
+from edge.types import Result, Window
 from firmware_bridge import codec
+from firmware_bridge.auth import write_key
 from firmware_bridge.decoder import FrameDecoder
-from firmware_bridge.messages import BadFrame, Channel, Command, CsvSamples, Hello, Samples, Status, Verb
-from tests.edge.agent.helpers import Collector, FakeTime
+from firmware_bridge.messages import (
+    BadFrame,
+    Channel,
+    Command,
+    CsvSamples,
+    Hello,
+    Samples,
+    Status,
+    Verb,
+    Verdict,
+)
+from tests.edge.agent.helpers import Collector, FakeTime, result
 
 SPEC = InputSpec(("ecg",), "uV", 100.0, 64, 16)
 HELLO = Hello("dev-1", "fw 1", 100.0, (Channel("ecg", "uV", 0.5, 10.0),), boot=3)
@@ -341,6 +357,138 @@ def test_serial_lines_with_a_rate():
     got = steps(serial(port, rate_hz=100.0), 2).blocks
     assert np.concatenate([b.values[:, 0] for b in got]).tolist() == [1, 2, 3, 4, 5]
     assert {(b.stream, b.units) for b in got} == {("ttyX", ("uV",))}
+
+
+def judged(first: int, label: str = "normal", epoch: str = "dev-1.00000003@100") -> tuple[Window, Result]:
+    valid = np.ones(64, bool)
+    window = Window("dev-1", epoch, first, 1.8e9, 100.0, np.zeros((64, 1), np.float32), valid, 0, 0, 0)
+    return window, result(stream="dev-1", label=label)
+
+
+def verdicts(port: Port) -> list[tuple[int, str]]:
+    return [(v.seq, v.label) for v in FrameDecoder("binary").feed(port.written) if isinstance(v, Verdict)]
+
+
+def obeying(port: Port, **settings) -> SerialDevice:
+    port.script.append(b"\x00" + codec.encode(replace(HELLO, obeys_commands=True)))
+    source = serial(port, **settings)
+    steps(source, 1)
+    return source
+
+
+def test_verdicts_are_rate_limited_and_a_change_is_told_at_once():
+    port = Port()
+    source = obeying(port)
+    for at in range(12):  # a look each 0.25 s
+        source.answer(*judged(at, "other" if at == 6 else "normal"))
+        steps(source, 1)
+    assert verdicts(port) == [(0, "normal"), (4, "normal"), (6, "other"), (7, "normal"), (11, "normal")]
+
+
+def test_only_the_newest_verdict_waits():
+    port = Port()
+    source = obeying(port)
+    for at in range(10_000):
+        source.answer(*judged(at))
+    steps(source, 20)
+    assert verdicts(port) == [(9999, "normal")]
+
+
+def test_a_port_that_takes_nothing_holds_up_nobody_but_its_reader():
+    port, stuck, free = Port(), threading.Event(), threading.Event()
+
+    def write(data: bytes) -> bool:
+        stuck.set()
+        return free.wait(30)
+
+    source = obeying(port)
+    port.write = write  # type: ignore[method-assign]
+    source.answer(*judged(0))
+    reader = threading.Thread(target=steps, args=(source, 1))
+    reader.start()
+    try:
+        assert stuck.wait(10)
+        for at in range(1000):
+            source.answer(*judged(at))
+        assert reader.is_alive()  # it still waits for the port, and we have not
+    finally:
+        free.set()
+        reader.join(10)
+
+
+@pytest.mark.parametrize(
+    ("hello", "settings", "window"),
+    [
+        (replace(HELLO, obeys_commands=False), {}, {}),
+        (replace(HELLO, obeys_commands=True), {"verdicts": False}, {}),
+        (replace(HELLO, obeys_commands=True), {"stream": "bed-1"}, {}),
+        (replace(HELLO, obeys_commands=True), {}, {"epoch": "dev-1.00000002@100"}),
+    ],
+    ids=["one-way device", "switched off", "of another stream", "of another epoch"],
+)
+def test_verdicts_that_are_not_sent(hello: Hello, settings: dict, window: dict):
+    port = Port([b"\x00" + codec.encode(hello)])
+    source = serial(port, **settings)
+    steps(source, 1)
+    source.answer(*judged(0, **window))
+    steps(source, 3)
+    assert verdicts(port) == []
+
+
+def test_verdict_counts_in_the_devices_samples():
+    window, answer = judged(32)
+    hello = replace(HELLO, rate_hz=250.0)
+    told = to_verdict(replace(window, padded=4), replace(answer, label="é" * 20), hello)
+    assert (told.seq, told.count) == (80, 150)
+    assert told.label == "é" * 16  # 32 bytes, and no half letter
+    assert told.label_index is None
+    assert to_verdict(window, answer, hello).label_index == 0
+
+
+def test_a_device_that_left_gives_its_id_to_the_other_port():
+    ids = DeviceIds()
+    assert [ids.claim("a", port) for port in ("p1", "p2", "p1")] == ["p1"] * 3
+    ids.release("p1")
+    assert ids.claim("a", "p2") == "p2"
+
+
+def test_keys_and_counters_that_cannot_be_used_are_named(tmp_path: Path):
+    node = NodeSettings(id="gw1", state_dir=tmp_path / "state")
+    with pytest.raises(TrustError, match="holds no file DEVICE_ID"):
+        SerialShared().trust(SerialSource(key_folder=tmp_path), node)
+    with pytest.raises(TrustError, match="No such file"):
+        SerialShared().trust(SerialSource(key_file=tmp_path / "none.key"), node)
+    write_key(tmp_path / "dev-1.key")
+    (tmp_path / "dev-1.key").chmod(0o644)
+    with pytest.raises(TrustError, match="chmod 600"):
+        SerialShared().trust(SerialSource(key_folder=tmp_path), node)
+    (tmp_path / "dev-1.key").chmod(0o600)
+    assert SerialShared().trust(SerialSource(key_folder=tmp_path), node) is not None
+    (tmp_path / "state" / "replay-counters-gw1.json").write_text("{}")
+    with pytest.raises(TrustError, match="restore or delete"):
+        SerialShared().trust(SerialSource(key_folder=tmp_path), node)
+    assert SerialShared().trust(SerialSource(), node) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"key_file": "a", "key_folder": "b"}, "keep one"),
+        ({"require_tag": True}, "needs a key"),
+        ({"key_file": "a", "dialect": "csv"}, "carry no tag"),
+    ],
+)
+def test_settings_of_keys_that_contradict_each_other(settings: dict, says: str):
+    with pytest.raises(ValueError, match=says):
+        SerialSource(**settings)
+
+
+def test_counters_are_kept_in_systemds_folder_or_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert state_dir(NodeSettings(id="gw1")) == tmp_path / "wavewall"
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/wavewall:/var/lib/other")
+    assert state_dir(NodeSettings(id="gw1")) == Path("/var/lib/wavewall")
 
 
 def test_serial_noise_is_counted_and_raises_nothing():
