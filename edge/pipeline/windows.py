@@ -5,6 +5,7 @@ What is not there is never closed silently: a gap is filled with the last value 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
@@ -138,6 +139,7 @@ class _Segment:
         self.expected = block.first_index
         self.longest_gap = int(spec.window_samples * block.rate_hz / spec.rate_hz)
         self._last = np.zeros((1, width), np.float32)
+        self._good: Marks = np.zeros(0, np.uint8)  # marks of samples with nothing wrong, made once
         # Times of the starts of windows that are not cut yet, the next one first; at most window / hop + 1.
         self._times: deque[float] = deque()
         self._next_time = grid
@@ -186,9 +188,19 @@ class _Segment:
         self, values: FloatArray, lead_off: bool, counters: WindowCounters
     ) -> tuple[FloatArray, Marks]:
         count = values.shape[0]
+        flat = values.ravel()
+        # A sum of squares is finite only where every sample is; where it overflows, the long way tells.
+        plain = math.isfinite(flat.dot(flat))
+        if plain and not lead_off:
+            if self._good.shape[0] < count:
+                self._good = np.zeros(count, np.uint8)
+                self._good.setflags(write=False)
+            return values, self._good[:count]
         marks = np.full(count, LEAD_OFF if lead_off else GOOD, np.uint8)
         if lead_off:
             counters.lead_off += count
+        if plain:
+            return values, marks
         finite = np.isfinite(values)
         if finite.all():
             return values, marks
