@@ -11,7 +11,8 @@ import termios
 import threading
 import time
 import tty
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,10 @@ import pytest
 from edge.types import Result
 from firmware_bridge import codec
 from firmware_bridge import messages as m
+from firmware_bridge.auth import Signer
 from firmware_bridge.recordings import Recording, write_recording
-from tests.edge.tiny import HOP, RATE_HZ, tiny_bundle
+from tests.edge.tiny import HOP, RATE_HZ, WINDOW, tiny_bundle
+from tests.firmware.corpus import KEY
 from tests.firmware.emulators import Qemu, Uno, holders, wait_until
 from tests.integration.rig import AgentProcess, Listener, agent, listener
 
@@ -52,9 +55,17 @@ def same(result: Result, replay: dict[str, Any]) -> None:
 
 
 @contextmanager
-def agent_on(folder: Path, broker: int, port: str, bundle: str) -> Iterator[tuple[AgentProcess, Listener]]:
+def agent_on(
+    folder: Path,
+    broker: int,
+    port: str,
+    bundle: str,
+    options: Sequence[str] = (),
+    more: Sequence[object] = (),
+) -> Iterator[tuple[AgentProcess, Listener]]:
     """An agent that has ``port`` open, and a subscriber. The agent must end well."""
-    words = ["--source", f"serial:{port}", "--sink", "mqtt", "--mqtt-port", broker, "--bundle", bundle]
+    source = ",".join([f"serial:{port}", *options])
+    words = [*more, "--source", source, "--sink", "mqtt", "--mqtt-port", broker, "--bundle", bundle]
     with listener(broker) as subscriber, agent(folder, *words) as process:
         real = os.path.realpath(port)
         wait_until(lambda: process.process.pid in holders(real), f"the agent does not open {port}")
@@ -82,6 +93,8 @@ class Relay:
         self.port = os.ttyname(self._slave)
         self.lost = 0
         self.asked = threading.Event()  # the agent has sent something
+        self.recorded = b""  # a frame of the board, as it was on the wire
+        self._injected: deque[bytes] = deque()
         self._ways = {self._board: (self._here, up), self._here: (self._board, down)}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -90,6 +103,8 @@ class Relay:
     def _run(self) -> None:
         rest = dict.fromkeys(self._ways, b"")
         while not self._stop.is_set():
+            while self._injected:  # between two frames, so that it damages none
+                self._write(self._here, self._injected.popleft())
             for fd in select.select(list(self._ways), [], [], 0.05)[0]:
                 *frames, rest[fd] = (rest[fd] + os.read(fd, 65536)).split(b"\x00")
                 to, passes = self._ways[fd]
@@ -99,7 +114,13 @@ class Relay:
                         continue
                     if fd == self._here:
                         self.asked.set()
+                    elif frame:
+                        self.recorded = frame + b"\x00"
                     self._write(to, frame + b"\x00")
+
+    def inject(self, frame: bytes) -> None:
+        """Somebody else speaks to the agent."""
+        self._injected.append(frame)
 
     def _write(self, fd: int, data: bytes) -> None:
         while data and not self._stop.is_set():
@@ -244,3 +265,75 @@ def test_unplugged_reset_and_hung(
     longest = float(max(np.diff(starts)))
     assert longest > 0.3 + hop_s  # what was not sent was not made up
     assert "Traceback" not in said
+
+
+def said_by(line: list[m.Message]) -> list[str]:
+    return [each.text for each in line if isinstance(each, m.Log)]
+
+
+def test_the_board_shows_the_agents_verdict(
+    built: Path, short_path: Path, tmp_path: Path, mosquitto: int, quick_bundle: str
+):
+    """What the board says that it was told is what the subscriber reads."""
+    heard: list[m.Message] = []
+
+    def up(message: m.Message) -> bool:
+        heard.append(message)
+        return True
+
+    with Qemu(built / "cortex-m.elf", short_path, fast=False) as board, Relay(board.port, up) as relay:
+        with agent_on(tmp_path, mosquitto, relay.port, quick_bundle) as (_, subscriber):
+            assert relay.asked.wait(PATIENCE_S)
+            board.go()
+            wait_until(lambda: len(said_by(heard)) >= 3, "the board shows nothing", PATIENCE_S)
+    results = subscriber.results()  # all of them, as the agent has ended
+    # windows start at 0, 48, 96, ... of the board's 300 samples a second
+    told = {3 * HOP * result.seq: result for result in results}
+    count = round(WINDOW / RATE_HZ * 300)
+    for text in said_by(heard):
+        seq = int(text.rsplit(" ", 1)[1])
+        result = told[seq]
+        score = round(result.score * 1000)
+        assert text == f"verdict {result.status} {result.label} {score}/1000 of {count} samples from {seq}"
+
+
+def test_a_keyed_board_is_heard_and_its_forgers_are_not(
+    built: Path, short_path: Path, tmp_path: Path, mosquitto: int, quick_bundle: str
+):
+    """On the line between them somebody forges, replays and strips tags; the agent says so in `health`."""
+    key = tmp_path / "keys" / "mps2-ecg.key"
+    key.parent.mkdir()
+    key.touch(0o600)
+    key.write_text(KEY.hex())
+    heard: list[m.Message] = []
+
+    def up(message: m.Message) -> bool:
+        heard.append(message)
+        return True
+
+    options = [f"key_folder={key.parent}"]
+    with Qemu(built / "cortex-m-keyed.elf", short_path, fast=False, seed=40) as board:
+        with Relay(board.port, up) as relay:
+            state = ["--node-state-dir", tmp_path / "state"]
+            with agent_on(tmp_path, mosquitto, relay.port, quick_bundle, options, state) as (_, subscriber):
+                assert relay.asked.wait(PATIENCE_S)
+                board.go()
+                before = len(subscriber.wait_results(5, PATIENCE_S))
+                lie = m.Samples(10**5, 0, np.zeros((30, 1), np.int16))
+                relay.inject(codec.encode(lie))
+                relay.inject(codec.encode(lie, tagger=Signer(bytes(16), 41, 10**6)))
+                relay.inject(relay.recorded)
+                wait_until(
+                    lambda: any(
+                        "replayed, tag_missing, tag_wrong" in text.decode()
+                        for text in subscriber.of("health")
+                    ),
+                    "health does not tell",
+                    PATIENCE_S,
+                )
+                results = subscriber.wait_results(before + 5, PATIENCE_S)
+                wait_until(lambda: len(said_by(heard)) >= 1, "the board takes no tagged verdict", PATIENCE_S)
+                told = json.loads(subscriber.of("health")[-1])
+    assert [result.window.missing for result in results] == [0] * len(results)
+    assert told["sources"][0]["refused"] == {"tag_missing": 1, "tag_wrong": 1, "replayed": 1}
+    assert told["sources"][0]["device"] == "mps2-ecg"
