@@ -1,0 +1,53 @@
+"""The fuzzer's own run: short here, `python -m tests.firmware_bridge.fuzz.run` for as long as wanted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.firmware_bridge.fuzz.run import mutated
+from tests.firmware_bridge.fuzz.target import corpus, one_input
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_mutated_streams_parse_or_count():
+    assert mutated(seed=5, count=1500, seconds=120) == 1500
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.binary(max_size=600))
+def test_any_bytes_parse_or_count(data: bytes):
+    one_input(data)
+
+
+def test_every_truncation_of_the_corpus_parses_or_counts():
+    for data in corpus():
+        for end in range(0, len(data), 1 if len(data) < 200 else 7):
+            one_input(data[:end])
+
+
+def test_memory_stays_flat():
+    mutated(seed=6, count=100, seconds=60)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        mutated(seed=7, count=300, seconds=60)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 100_000
+
+
+@pytest.mark.slow
+def test_the_fuzzer_finds_nothing_in_half_a_minute():
+    """Guided by coverage where atheris is installed."""
+    command = [sys.executable, "-m", "tests.firmware_bridge.fuzz.run", "--seconds", "30", "--seed", "9"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
