@@ -4,9 +4,9 @@ Decoded MB/s for each frame size and chunk, against a plain byte-by-byte decoder
 delta packing saves on real ECG; where the cross-compiler and QEMU are installed, also what the C library takes on
 a Cortex-M3. Processor time of the best of several runs, so that a busy machine changes little.
 
-MIN's Python decoder, the nearest peer, is not on PyPI (its repository names the project min-proto), so it cannot
-be installed and measured in the same run. The plain loop stands for it: MIN's decoder, too, is a state machine
-that takes one byte at a time, and computes its CRC bit by bit on top.
+MIN's Python decoder, the nearest peer, is not on PyPI: `--min PATH/TO/min/host/min.py` measures it in the same run.
+Without it, the plain loop stands for it: MIN's decoder, too, takes one byte at a time, and computes its CRC bit by
+bit on top.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import wire_board
+from benchmarks import wire_board, wire_min
 from benchmarks.goals import Figure, report
 from firmware_bridge import codec
+from firmware_bridge import payloads as put
 from firmware_bridge.auth import CounterStore, Guard, Signer
 from firmware_bridge.clock import DeviceClock
 from firmware_bridge.decoder import FrameDecoder
@@ -38,7 +39,7 @@ SIZES = {"63 B frames": 21, "512 B frames": 244}
 CHUNKS = (512, 4096, 65536)
 STREAM_BYTES = 1_000_000
 KEY = bytes(range(16))
-PEER = "MIN's Python decoder is not on PyPI, so not in this run; the plain loop is the comparison that stands instead"
+PEER = "MIN is not in this run (its decoder is not on PyPI; --min FILE measures it): the plain loop stands for it"
 HELLO = Hello("bench", "", 300.0, (Channel("ecg", "uV"),), 1)
 
 
@@ -125,6 +126,24 @@ def mb_per_s(data: bytes, decode: Callable[[bytes], int], runs: int) -> float:
     return len(data) / best / 1e6
 
 
+def against_min(path: Path, signal: Int16Array) -> list[Figure]:
+    """The same samples through MIN's decoder."""
+    module, out = wire_min.load(path), []
+    for name, samples in wire_min.SIZES.items():
+        payloads = [
+            put.put_samples(Samples(at, at * 3333, signal[at : at + samples]), pack=False)
+            for at in range(0, 200_000, samples)
+        ]
+        data = wire_min.stream(module, payloads)
+        began = time.process_time()
+        got = wire_min.decode(module, data)
+        speed = len(data) / (time.process_time() - began) / 1e6
+        if got != payloads:
+            raise FirmwareBridgeError(f"MIN decoded {len(got)} of {len(payloads)} frames")
+        out.append(Figure(name, speed, "MB/s", None, "MIN's own Python decoder, same samples, same run"))
+    return out
+
+
 def packing(records: list[Int16Array], samples: int) -> float:
     """Bytes on the wire without packing, for each byte with it."""
     plain = packed = 0
@@ -151,11 +170,11 @@ def clock_error_ms(seeds: int = 20) -> float:
     return worst
 
 
-def figures(runs: int) -> list[Figure]:
+def figures(runs: int, min_file: Path | None = None) -> list[Figure]:
     """Measure everything."""
     records, source = ecg()
     signal = np.concatenate(records)
-    out = []
+    out = [] if min_file is None else against_min(min_file, signal)
     for name, samples in SIZES.items():
         data = stream(signal, samples)
         plain = mb_per_s(data, plain_decoder, 1)
@@ -186,14 +205,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.wire", description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")
     parser.add_argument("--runs", type=int, default=5, help="the best of so many is told")
+    parser.add_argument("--min", type=Path, metavar="FILE", help="MIN's host/min.py, to measure against it")
     arguments = parser.parse_args()
     try:
-        measured = figures(arguments.runs) + wire_board.figures()
+        measured = figures(arguments.runs, arguments.min) + wire_board.figures()
     except (RuntimeError, FirmwareBridgeError) as error:
         print(f"benchmarks.wire: {error}", file=sys.stderr)
         return 2
     code = report(measured, {"benchmark": "wire"}, arguments.json)
-    print(PEER)
+    if arguments.min is None:
+        print(PEER)
     print("wire: " + ", ".join(f"{f.name} {f.value:.3g} {f.unit}" for f in measured))
     return code
 
