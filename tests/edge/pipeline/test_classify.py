@@ -195,7 +195,9 @@ def test_golden_vectors_hold(bundle: Bundle) -> None:
 @pytest.mark.parametrize("output", list(tiny_outputs()))
 def test_one_step_is_let_through_and_more_is_not(kind: str, output: str, tmp_path: Path) -> None:
     parts = tiny_parts(kind)
-    step = tiny_outputs(kind)[output]["step"] * EXPLAIN_STEPS.get(output, 1) or 1e-4 * max(1.0, np.abs(parts["vectors"][output][1]).max())
+    step = tiny_outputs(kind)[output]["step"] * EXPLAIN_STEPS.get(output, 1) or 1e-4 * max(
+        1.0, np.abs(parts["vectors"][output][1]).max()
+    )
     path = tmp_path / "x.bundle"
     good = parts["vectors"][output]
     for share, passes in ((0.95, True), (-0.95, True), (1.1, False), (-1.1, False)):
