@@ -27,23 +27,22 @@ def build(
     stride: int = 5,
     kernel: int = 15,
     width: int = 24,
+    surrogate: str = "tent",
     seed: int = 0,
 ) -> keras.Model:
     """Input (time, 1) in raw units -> reconstruction (time, 1) in the same units.
 
     Levels are spaced by a sinh (``scale``, ``reach``) unless ``low`` and ``high`` are given, which space them
-    evenly (paper 1). A window that is no multiple of ``stride`` is padded inside and cut again.
+    evenly (paper 1). ``surrogate`` is the gradient that training's attacks take through the thermometer. A window
+    that is no multiple of ``stride`` is padded inside and cut again.
     """
     extra = -spec.window_samples % stride
     keras.utils.set_random_seed(seed)
     if low is not None and high is not None:
-        thermometer = Thermometer(even_thresholds(levels, low, high), name="thermometer")
-        unit = (high - low) / 2
+        thresholds, asinh_scale, unit = even_thresholds(levels, low, high), None, (high - low) / 2
     else:
-        thermometer = Thermometer(
-            sinh_thresholds(levels, scale, reach), asinh_scale=scale, name="thermometer"
-        )
-        unit = scale
+        thresholds, asinh_scale, unit = sinh_thresholds(levels, scale, reach), scale, scale
+    thermometer = Thermometer(thresholds, asinh_scale=asinh_scale, surrogate=surrogate, name="thermometer")
     inputs = keras.Input((spec.window_samples, 1), name="window")
     x: Any = thermometer(inputs)
     if extra:
