@@ -4,9 +4,8 @@ Decoded MB/s for each frame size and chunk, against a plain byte-by-byte decoder
 delta packing saves on real ECG; where the cross-compiler and QEMU are installed, also what the C library takes on
 a Cortex-M3. Processor time of the best of several runs, so that a busy machine changes little.
 
-MIN's Python decoder, the nearest peer, is not on PyPI: `--min PATH/TO/min/host/min.py` measures it in the same run.
-Without it, the plain loop stands for it: MIN's decoder, too, takes one byte at a time, and computes its CRC bit by
-bit on top.
+MIN is the nearest peer. Its Python decoder is not on PyPI: `--min PATH/TO/min/host/min.py` measures it in the same
+run; without it our own receiver of MIN's frame format (min_format) stands for it, which is the faster of the two.
 """
 
 from __future__ import annotations
@@ -22,10 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import wire_board, wire_min
+from benchmarks import min_format, wire_board, wire_min
 from benchmarks.goals import Figure, report
 from firmware_bridge import codec
-from firmware_bridge import payloads as put
 from firmware_bridge.auth import CounterStore, Guard, Signer
 from firmware_bridge.clock import DeviceClock
 from firmware_bridge.decoder import FrameDecoder
@@ -39,7 +37,9 @@ SIZES = {"63 B frames": 21, "512 B frames": 244}
 CHUNKS = (512, 4096, 65536)
 STREAM_BYTES = 1_000_000
 KEY = bytes(range(16))
-PEER = "MIN is not in this run (its decoder is not on PyPI; --min FILE measures it): the plain loop stands for it"
+PEER = (
+    "MIN's own decoder is not in this run (not on PyPI; --min FILE measures it): our receiver stands for it"
+)
 HELLO = Hello("bench", "", 300.0, (Channel("ecg", "uV"),), 1)
 
 
@@ -126,14 +126,28 @@ def mb_per_s(data: bytes, decode: Callable[[bytes], int], runs: int) -> float:
     return len(data) / best / 1e6
 
 
+def min_format_figures(signal: Int16Array) -> list[Figure]:
+    """The same samples in MIN's frame format, through our own byte-at-a-time receiver of it."""
+    out = []
+    for name, samples in wire_min.SIZES.items():
+        payloads = wire_min.payloads(signal, samples)
+        data = b"".join(min_format.encode(1, payload) for payload in payloads)
+        receiver, began = min_format.Receiver(), time.process_time()
+        got = receiver.feed(data)
+        speed = len(data) / (time.process_time() - began) / 1e6
+        if got != payloads:
+            raise FirmwareBridgeError(f"{len(got)} of {len(payloads)} frames in MIN's format came through")
+        out.append(
+            Figure(f"{name} (format)", speed, "MB/s", None, "our receiver of MIN's format, same samples")
+        )
+    return out
+
+
 def against_min(path: Path, signal: Int16Array) -> list[Figure]:
     """The same samples through MIN's decoder."""
     module, out = wire_min.load(path), []
     for name, samples in wire_min.SIZES.items():
-        payloads = [
-            put.put_samples(Samples(at, at * 3333, signal[at : at + samples]), pack=False)
-            for at in range(0, 200_000, samples)
-        ]
+        payloads = wire_min.payloads(signal, samples)
         data = wire_min.stream(module, payloads)
         began = time.process_time()
         got = wire_min.decode(module, data)
@@ -174,7 +188,7 @@ def figures(runs: int, min_file: Path | None = None) -> list[Figure]:
     """Measure everything."""
     records, source = ecg()
     signal = np.concatenate(records)
-    out = [] if min_file is None else against_min(min_file, signal)
+    out = min_format_figures(signal) if min_file is None else against_min(min_file, signal)
     for name, samples in SIZES.items():
         data = stream(signal, samples)
         plain = mb_per_s(data, plain_decoder, 1)

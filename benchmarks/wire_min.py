@@ -11,6 +11,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from firmware_bridge import payloads as put
+from firmware_bridge.messages import Int16Array, Samples
+
 # Samples of one channel whose SAMPLES payload is as long as that of our 63-byte frame, and the longest.
 SIZES = {"MIN, 64 B frames": 21, "MIN, 263 B frames": 121}
 CHUNK = 4096
@@ -56,6 +59,14 @@ def in_memory(module: ModuleType) -> Any:
             self.incoming.clear()
 
     return InMemory()
+
+
+def payloads(signal: Int16Array, samples: int) -> list[bytes]:
+    """SAMPLES payloads of ``samples`` each, 200,000 samples in all."""
+    return [
+        put.put_samples(Samples(at, at * 3333, signal[at : at + samples]), pack=False)
+        for at in range(0, 200_000, samples)
+    ]
 
 
 def stream(module: ModuleType, payloads: list[bytes]) -> bytes:
