@@ -18,8 +18,8 @@ FLOAT_TOLERANCE = 1e-4
 # Room for float32 rounding of a difference of exactly one step.
 _STEP_SLACK = 1.001
 # What only explains a verdict comes from deep int8 tensors, where runtimes' kernels round differently at every
-# layer: up to 7 steps between ai-edge-litert and tflite-runtime were measured. What decides gets one step.
-EXPLAIN_STEPS = {"embedding": 16, "features": 16}
+# layer: up to 20 steps between ai-edge-litert and tflite-runtime were measured. What decides gets one step.
+EXPLAIN_STEPS = {"embedding": 32, "features": 32}
 
 
 def check_vectors(bundle: Bundle, classifier: Classifier) -> None:

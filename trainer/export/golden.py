@@ -13,6 +13,7 @@ import numpy as np
 
 from edge.bundle import preprocess
 from edge.bundle.preprocess import Step
+from edge.pipeline.golden import EXPLAIN_STEPS
 from trainer.data.base import DataSpec
 from trainer.errors import ExportError
 
@@ -110,6 +111,10 @@ def choose(
         if name in fast and steps[name]:
             apart = np.abs(fast[name] - slow[name]).reshape(len(valid), -1).max(1)
             agree &= apart <= AGREE_STEPS * steps[name] if name != "reconstruction" else apart <= 1.001 * steps[name]
+    for name, room in EXPLAIN_STEPS.items():
+        if name in fast and steps[name]:
+            apart = np.abs(fast[name] - slow[name]).reshape(len(valid), -1).max(1)
+            agree &= apart <= AGREE_STEPS * room * steps[name]
     padded = ~valid.all(1)
     whole, cut = np.flatnonzero(agree & ~padded), np.flatnonzero(agree & padded)
     if len(whole) < COUNT - 1 or not len(cut):
