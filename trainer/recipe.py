@@ -45,6 +45,16 @@ class DataSection(_Section):
     preprocess: list[dict[str, Any]] = Field(
         default_factory=list, description="the bundle's preprocessing steps"
     )
+    folds: int = Field(0, ge=0, le=100, description="parts that the training records fall in, by name")
+    leave_out: int | None = Field(
+        None, ge=0, description="the fold not trained on, whose soft labels this run may give (cross-fitting)"
+    )
+
+    @model_validator(mode="after")
+    def _a_fold_of_several(self) -> DataSection:
+        if self.leave_out is not None and (self.folds < 2 or self.leave_out >= self.folds):
+            raise ValueError("leave_out is a fold from 0 to folds - 1, and folds is at least 2")
+        return self
 
     @model_validator(mode="after")
     def _one_way_to_balance(self) -> DataSection:
@@ -126,8 +136,10 @@ class Recipe(_Section):
     def _parts_fit(self) -> Recipe:
         name = self.defense.name
         if self.distillation is not None:
-            if name not in ("adt", "distillation"):
-                raise ValueError(f"distillation needs defense.name adt or distillation, not {name}")
+            if name not in ("adt", "distillation", "adversarial_training"):
+                raise ValueError(
+                    f"distillation needs defense.name adt, distillation or adversarial_training, not {name}"
+                )
             if self.distillation.stage == 1 and self.distillation.teacher is not None:
                 raise ValueError("distillation.teacher belongs to stage 2")
         if "temperature" in self.defense.arguments:

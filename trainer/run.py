@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -62,11 +62,15 @@ def load_parts(recipe: Recipe, data_path: str | Path) -> tuple[Dataset, Dataset]
 
 
 def enlarge(recipe: Recipe, training: Dataset, validation: Dataset) -> tuple[Dataset, Dataset]:
-    """The parts with the recipe's oversampling: of the training part alone, unless the recipe asks for the
-    order of paper 2's text, which warns that it leaks. The test part is never touched.
+    """The parts as the recipe wants them: without the fold it leaves out, and with its oversampling: of the
+    training part alone, unless the recipe asks for the order of paper 2's text, which warns that it leaks. The
+    test part is never touched.
     """
     from trainer.data.oversample import oversample, oversample_before_split
+    from trainer.data.splits import without_fold
 
+    if recipe.data.leave_out is not None:
+        training = without_fold(training, recipe.data.folds, recipe.data.leave_out)
     times = recipe.data.oversample
     if recipe.data.oversample_before_split:
         pool = Dataset(
@@ -80,7 +84,7 @@ def enlarge(recipe: Recipe, training: Dataset, validation: Dataset) -> tuple[Dat
 
 
 def teacher_labels(
-    recipe: Recipe, recipe_path: Path, given: str | Path | None, data: Dataset, out: Path
+    recipe: Recipe, recipe_path: Path, given: Sequence[str | Path], data: Dataset, out: Path
 ) -> np.ndarray | None:
     """Soft labels for the second stage of a distillation, else None.
 
@@ -89,15 +93,15 @@ def teacher_labels(
     """
     section = recipe.distillation
     if section is None or section.stage == 1:
-        if given is not None:
+        if given:
             raise TrainingError(f"{recipe_path}: only the second stage of a distillation takes a teacher")
         return None
-    if given is None and section.teacher is None:
+    if not given and section.teacher is None:
         raise TrainingError(f"{recipe_path}: distillation.stage 2 needs the first stage's run: --teacher RUN")
-    from trainer.defenses.distillation import labels_from_run
+    from trainer.defenses.soft_labels import labels_from_runs
 
-    folder = Path(given) if given is not None else recipe_path.parent / str(section.teacher)
-    return labels_from_run(folder, data, section.temperature, out)
+    folders = [Path(g) for g in given] or [recipe_path.parent / str(section.teacher)]
+    return labels_from_runs(folders, data, section.temperature, out)
 
 
 def build_models(recipe: Recipe, data: Dataset, start: Path | None) -> tuple[Any, Any | None]:
@@ -171,7 +175,7 @@ def train(
     *,
     resume: bool = False,
     start: str | Path | None = None,
-    teacher: str | Path | None = None,
+    teacher: str | Path | Sequence[str | Path] = (),
     report: Report = lambda _: None,
     parts: tuple[Dataset, Dataset] | None = None,
 ) -> Path:
@@ -179,7 +183,7 @@ def train(
 
     Args:
         start: a finished run whose classifier is the starting point.
-        teacher: the first stage's finished run, for a recipe of the second stage of a distillation.
+        teacher: the first stage's finished run, or several, for a recipe of the second stage of a distillation.
         parts: (training, validation) data, for callers that hold it already.
 
     Raises:
@@ -188,10 +192,11 @@ def train(
     import keras
 
     recipe_path, out = Path(recipe_path), Path(out)
+    teachers = [teacher] if isinstance(teacher, (str, Path)) else list(teacher)
     recipe = read_recipe(recipe_path)
     training, validation = enlarge(recipe, *(parts or load_parts(recipe, data_path)))
     open_run(out, recipe_path, resume)
-    labels = teacher_labels(recipe, recipe_path, teacher, training, out)
+    labels = teacher_labels(recipe, recipe_path, teachers, training, out)
     keras.utils.set_random_seed(recipe.training.seed)
     classifier, front = build_models(recipe, training, Path(start) if start else None)
 
@@ -199,7 +204,7 @@ def train(
     from trainer.models import encode_decode
 
     arguments = dict(recipe.defense.arguments)
-    if recipe.distillation is not None:
+    if recipe.distillation is not None and recipe.defense.name != "adversarial_training":
         arguments["temperature"] = recipe.distillation.temperature
     defense = registry.make(recipe.defense.name, **arguments)
     model = classifier
@@ -232,7 +237,8 @@ def train(
         "validation_records": len(validation),
         "data_path": str(Path(data_path).resolve()),
         "start": str(start) if start else None,
-        "teacher": str(teacher or (recipe.distillation and recipe.distillation.teacher) or "") or None,
+        "teachers": [str(t) for t in teachers]
+        or ([recipe.distillation.teacher] if recipe.distillation and recipe.distillation.teacher else []),
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     history.plot(out)

@@ -28,8 +28,12 @@ def train(
         Path | None, typer.Option("--start", help="A finished run whose classifier is the starting point.")
     ] = None,
     teacher: Annotated[
-        Path | None,
-        typer.Option("--teacher", help="The first stage's run, for the second stage of a distillation."),
+        list[Path] | None,
+        typer.Option(
+            "--teacher",
+            help="The first stage's run, for the second stage of a distillation; repeat it for several, whose "
+            "soft labels are averaged (over those that left the record out, where there are such).",
+        ),
     ] = None,
 ) -> None:
     """Train a recipe: shows loss and clean and robust validation accuracy, saves, and resumes to the same
@@ -57,7 +61,7 @@ def train(
                 typer.echo(epoch_line(event))
                 told = time.monotonic()
 
-        run = run_training(recipe, data, out, resume=resume, start=start, teacher=teacher, report=report)
+        run = run_training(recipe, data, out, resume=resume, start=start, teacher=teacher or (), report=report)
     typer.echo(f"{run}: finished; next: trainer export {run} --out {run / 'model.bundle'}")
 
 

@@ -148,7 +148,7 @@ def train_net(
     except OSError as error:
         raise TrainingError(f"{recipe}: cannot be written: {error.strerror or error}") from error
     teacher = NETS[net].teacher
-    given = folder_of(out, teacher, run) if teacher else None
+    given = [folder_of(out, teacher, run)] if teacher else []
     return train(recipe, data, folder, resume=True, teacher=given, parts=parts, report=report)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,8 @@ from trainer import gradients
 from trainer.attacks import unrolled
 from trainer.attacks.sap import SAP
 from trainer.data.oversample import LeakageWarning, oversample
-from trainer.defenses import distillation, registry
+from trainer.data.splits import fold_of
+from trainer.defenses import distillation, registry, soft_labels
 from trainer.defenses.adt import METHODS
 from trainer.defenses.base import Batch
 from trainer.errors import RecipeError, TrainingError
@@ -142,11 +144,18 @@ def test_adt_passes_an_encode_decode() -> None:
 def test_soft_labels_are_the_teachers_at_t_and_copies_agree() -> None:
     teacher = toy_model(seed=3)
     data = oversample(toy_parts()[0], {"fast": 3})
-    labels = distillation.soft_labels(teacher, data, [{"op": "remove_dc"}], 4.0)
+    labels = soft_labels.soft_labels(teacher, data, [{"op": "remove_dc"}], 4.0)
     windows = data.windows()
     x = windows.x - windows.x.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(labels, softmax(np.asarray(teacher(x)) / 4.0), atol=1e-4)
     np.testing.assert_allclose(labels.sum(1), 1, atol=1e-5)
+
+
+def test_a_label_comes_from_the_teachers_that_did_not_see_the_record() -> None:
+    labels = [np.full((3, 2), (0.2, 0.8)), np.full((3, 2), (0.6, 0.4))]
+    seen = [np.array([True, False, True]), np.array([True, True, False])]
+    got = soft_labels.combine(labels, seen)  # both saw the first record: their mean
+    np.testing.assert_allclose(got, [(0.4, 0.6), (0.2, 0.8), (0.6, 0.4)], atol=1e-6)
 
 
 @pytest.mark.slow
@@ -155,13 +164,13 @@ def test_soft_labels_are_computed_once(
 ) -> None:
     first = train(recipe("first", defense=CLEAN, sections=FIRST), "", tmp_path / "one", parts=toy_parts())
     asked: list[int] = []
-    real = distillation.soft_labels
+    real = soft_labels.soft_labels
 
     def counting(teacher: object, data: object, *rest: object) -> np.ndarray:
         asked.append(len(data))  # type: ignore[arg-type]
         return real(teacher, data, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(distillation, "soft_labels", counting)
+    monkeypatch.setattr(soft_labels, "soft_labels", counting)
     second = recipe("second", defense=ADT, sections=SECOND, epochs=3)
     stages: list[int] = []
 
@@ -176,13 +185,33 @@ def test_soft_labels_are_computed_once(
         train(second, "", out, teacher=first, parts=toy_parts(), report=stop_in_the_second_epoch)
     train(second, "", out, teacher=first, parts=toy_parts(), resume=True)
     assert asked == [len(toy_parts()[0])]  # once, for each training record, in three epochs and a resume
-    with np.load(out / distillation.SOFT_LABELS) as saved:
+    with np.load(out / soft_labels.SOFT_LABELS) as saved:
         assert saved["labels"].shape == (32, 2)
     other = train(
         recipe("first2", defense=CLEAN, sections=FIRST, epochs=1), "", tmp_path / "other", parts=toy_parts()
     )
     with pytest.raises(TrainingError, match="another teacher"):
         train(second, "", out, teacher=other, parts=toy_parts(), resume=True)
+
+
+@pytest.mark.slow
+def test_cross_fitted_teachers_label_what_they_left_out(
+    recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    training = toy_parts()[0]
+    runs, teachers = [], []
+    for fold in range(2):
+        data = f"folds = 2\nleave_out = {fold}"
+        path = recipe(f"fold{fold}", defense=CLEAN, sections=FIRST, epochs=1, data=data)
+        runs.append(train(path, "", tmp_path / f"run{fold}", parts=toy_parts()))
+        teachers.append(keras.models.load_model(runs[fold] / "twin.keras", compile=False))
+        kept = json.loads((runs[fold] / "run.json").read_text())["train_records"]
+        assert kept == sum(fold_of(name, 2) != fold for name in training.names)
+    labels = soft_labels.labels_from_runs(runs, training, 1.0, tmp_path)
+    x = training.windows().x
+    own = [softmax(np.asarray(teacher(x))) for teacher in teachers]
+    expected = np.stack([own[fold_of(name, 2)][i] for i, name in enumerate(training.names)])
+    np.testing.assert_allclose(labels, expected, atol=1e-4)
 
 
 @pytest.mark.slow
@@ -246,7 +275,7 @@ def test_a_teacher_of_other_windows(recipe: Callable[..., Path], tmp_path: Path)
 @pytest.mark.parametrize(
     ("defense", "sections", "told"),
     [
-        ('name = "jacobian"', FIRST, "distillation needs defense.name adt or distillation"),
+        ('name = "jacobian"', FIRST, "distillation needs defense.name adt, distillation"),
         ('name = "adt"', "", "give a budget"),
         (ADT.replace("steps = 1,", "temperature = 3.0,", 1), "", r"set distillation\.temperature"),
         (ADT, FIRST + '\nteacher = "x"', "belongs to stage 2"),
@@ -256,6 +285,11 @@ def test_a_teacher_of_other_windows(recipe: Callable[..., Path], tmp_path: Path)
 def test_recipes_that_cannot_be(recipe: Callable[..., Path], defense: str, sections: str, told: str) -> None:
     with pytest.raises(RecipeError, match=told):
         read_recipe(recipe(defense=defense, sections=sections))
+
+
+def test_a_fold_left_out_of_one(recipe: Callable[..., Path]) -> None:
+    with pytest.raises(RecipeError, match="folds is at least 2"):
+        read_recipe(recipe(defense=CLEAN, data="folds = 1\nleave_out = 0"))
 
 
 def test_two_ways_to_balance_are_one_too_many(recipe: Callable[..., Path]) -> None:

@@ -1,0 +1,127 @@
+"""Soft labels of the training records, by one teacher or several; computed once and kept in the run's folder.
+
+A teacher whose recipe left a fold out (``data.leave_out``) has not seen that fold's records, so its probabilities for
+them are honest where its others are over-sure. A record's label is the mean over the teachers that have not seen it,
+and over all teachers where each has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.bundle import preprocess
+from trainer import gradients, zoo
+from trainer.data.base import Dataset
+from trainer.data.splits import fold_of
+from trainer.defenses.base import logits_of
+from trainer.defenses.distillation import temperature_softmax
+from trainer.errors import TrainingError
+from trainer.recipe import DataSection, read_recipe
+
+SOFT_LABELS = "soft_labels.npz"
+BATCH = 64
+
+
+def soft_labels(teacher: Any, data: Dataset, steps: list[dict[str, Any]], temperature: float) -> np.ndarray:
+    """(n, class) float32: the teacher's probabilities at T on the clean window of every record of ``data``.
+
+    Args:
+        teacher: gives logits, or [logits, reconstruction]; called in inference mode.
+        steps: the teacher's own preprocessing.
+
+    Copies of one record (oversampling) are asked for once.
+    """
+    parsed = preprocess.parse_steps(steps)
+    predict = gradients.compiled(
+        lambda x: temperature_softmax(logits_of(teacher(x, training=False)), temperature)
+    )
+    _, first, copies = np.unique(np.asarray(data.names), return_index=True, return_inverse=True)
+    found = []
+    for begin in range(0, len(first), BATCH):
+        index = first[begin : begin + BATCH]
+        windows = data.take(np.resize(index, BATCH)).windows()  # one shape, so one trace
+        x = np.stack([preprocess.apply(parsed, w, v) for w, v in zip(windows.x, windows.valid, strict=True)])
+        found.append(np.asarray(predict(gradients.tensor(x)))[: len(index)])
+    return np.asarray(np.concatenate(found)[copies.reshape(-1)], np.float32)
+
+
+def combine(labels: Sequence[np.ndarray], seen: Sequence[np.ndarray]) -> np.ndarray:
+    """(n, class) float32: per record the mean over teachers that have not seen it, over all where each has.
+
+    Args:
+        labels: each teacher's (n, class) probabilities.
+        seen: for each teacher (n,) bool, whether it was trained on the record.
+    """
+    unseen = ~np.stack(seen)
+    weight = np.where(unseen.any(axis=0), unseen, True).astype(np.float64)[..., None]
+    return np.asarray((np.stack(labels) * weight).sum(axis=0) / weight.sum(axis=0), np.float32)
+
+
+def labels_from_runs(folders: Sequence[Path], data: Dataset, temperature: float, out: Path) -> np.ndarray:
+    """Soft labels of ``data`` by the finished runs ``folders``; computed once, then kept in ``out``.
+
+    Raises:
+        TrainingError: no finished run there, a model for other windows or classes, or labels kept in ``out``
+            that came from other teachers, temperature or set of records.
+    """
+    for folder in folders:
+        if not (folder / zoo.TWIN).is_file() or not (folder / "recipe.toml").is_file():
+            raise TrainingError(
+                f"{folder}: no finished run; train the first stage and give its folder as teacher"
+            )
+    digests = [hashlib.sha256((folder / zoo.TWIN).read_bytes()).hexdigest() for folder in folders]
+    key = f"{' '.join(digests)} T={temperature:g}"
+    names = np.asarray(data.names)
+    kept = out / SOFT_LABELS
+    if kept.exists():
+        with np.load(kept, allow_pickle=False) as saved:
+            if str(saved["key"]) != key or not np.array_equal(saved["names"], names):
+                raise TrainingError(
+                    f"{kept}: soft labels of another teacher, temperature or set of records; give another --out"
+                )
+            return np.asarray(saved["labels"], np.float32)
+    answers = [_answers(folder, data, temperature) for folder in folders]
+    labels = combine([a for a, _ in answers], [s for _, s in answers])
+    part = out / f".{SOFT_LABELS}.part"
+    with part.open("wb") as stream:
+        np.savez(stream, key=np.array(key), names=names, labels=labels)
+    os.replace(part, kept)
+    return labels
+
+
+def _answers(folder: Path, data: Dataset, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+    """A teacher's labels of ``data``, and which records it was trained on."""
+    file = folder / zoo.TWIN
+    teacher = _load(file)
+    expected = (data.spec.window_samples, len(data.spec.channels))
+    classes = int(teacher.outputs[0].shape[-1])
+    if tuple(teacher.input_shape[1:]) != expected or classes != len(data.spec.labels):
+        raise TrainingError(
+            f"{file}: takes windows of {tuple(teacher.input_shape[1:])} and knows {classes} classes; the data has "
+            f"{expected} and {len(data.spec.labels)}"
+        )
+    section = read_recipe(folder / "recipe.toml").data
+    return soft_labels(teacher, data, section.preprocess, temperature), _seen(section, data)
+
+
+def _seen(section: DataSection, data: Dataset) -> np.ndarray:
+    if section.leave_out is None:
+        return np.ones(len(data), bool)
+    return np.array([fold_of(name, section.folds) != section.leave_out for name in data.names])
+
+
+def _load(file: Path) -> Any:
+    import keras
+
+    from trainer.models import layers as _registered  # noqa: F401  (its layers must be known before loading)
+
+    try:
+        return keras.models.load_model(file, compile=False)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise TrainingError(f"{file}: cannot be loaded: {str(error).splitlines()[0][:200]}") from error
