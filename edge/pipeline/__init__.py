@@ -6,6 +6,7 @@ imported when the first classifier is made.
 
 from __future__ import annotations
 
+from .answer import Answer
 from .classify import Classifier
 from .golden import load_verified
 from .identity import result_id
@@ -15,6 +16,7 @@ from .verdict import Judge
 from .windows import WindowCounters, Windower
 
 __all__ = [
+    "Answer",
     "Classifier",
     "Judge",
     "Model",

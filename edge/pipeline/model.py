@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from edge.bundle import Bundle, Manifest, resolve_bundle
 from edge.errors import BundleError
-from edge.types import Scores, Verdict, Window
+from edge.types import Scores, Window
 
+from .answer import Answer
 from .classify import Classifier
 from .golden import load_verified
 from .verdict import Judge
@@ -19,7 +20,7 @@ from .verdict import Judge
 __all__ = ["Model", "load_model"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Model:
     """A checked bundle with its classifier and judge. Not to be shared between threads."""
 
@@ -32,14 +33,29 @@ class Model:
         """The bundle's manifest: labels, rate, window and so on."""
         return self.bundle.manifest
 
-    def classify(self, window: Window | npt.ArrayLike) -> Verdict:
+    def classify(self, window: Window | npt.ArrayLike) -> Answer:
         """The verdict on a window, or on an array of raw values (n,) or (n, channel) at the bundle's rate.
+
+        The Answer is a Verdict that also holds the window and the scores.
 
         An array shorter than the window is padded as a short record is; NaN and infinity count as missing.
         Raises BundleError when the array does not fit the bundle.
         """
         made = window if isinstance(window, Window) else self.window(window)
-        return self.judge.push(made, self.classifier.classify(made))
+        scores = self.classifier.classify(made)
+        verdict = self.judge.push(made, scores)
+        return Answer(
+            label=verdict.label,
+            score=verdict.score,
+            probabilities=verdict.probabilities,
+            status=verdict.status,
+            reason=verdict.reason,
+            residual=verdict.residual,
+            disagreement=verdict.disagreement,
+            window=made,
+            scores=scores,
+            manifest=self.manifest,
+        )
 
     def scores(self, window: Window | npt.ArrayLike, *, explain: bool = False) -> Scores:
         """The model's own answers, with embedding and features where `explain`."""
@@ -74,6 +90,15 @@ class Model:
             missing=count - int(good.sum()),
             padded=length - count,
         )
+
+    def __repr__(self) -> str:
+        spec = self.manifest.input
+        return f"<{self.manifest.ref}: {spec.window_samples / spec.rate_hz:g} s of {', '.join(spec.channels)}>"
+
+    def _repr_html_(self) -> str:
+        from edge.notebook import card_html
+
+        return card_html(self.bundle)
 
 
 def load_model(name: str | Path, *, trusted_key: bytes | None = None, threads: int = 1) -> Model:
