@@ -27,7 +27,7 @@ from edge.engine import Engine
 from edge.metrics import Metrics
 from edge.pipeline.runtime import runtime_name
 from edge.presence import Presence
-from edge.settings import ConfigError
+from edge.settings import ConfigError, suggestion
 from edge.sources.answers import Answering
 from edge.sources.base import Closed, Source
 from edge.topics import STATE_OFFLINE, Topics
@@ -35,6 +35,7 @@ from edge.types import Result, SampleBlock, Window
 
 if TYPE_CHECKING:
     from edge.mqtt_link import MqttLink
+    from edge.requests.service import Publish, RequestService
 
 log = logging.getLogger("edge.agent")
 
@@ -60,7 +61,7 @@ class Agent:
         self.boot_id = uuid.uuid4().hex
         self._clock = clock
         self._on_result = on_result
-        self._began = clock.monotonic()
+        self._began, self._started = clock.monotonic(), clock.utc()
         bundle, classifier = load_bundle(settings.bundle)
         self.engine = Engine(
             bundle,
@@ -89,7 +90,10 @@ class Agent:
         self._told_reasons: object = None
         self._link: MqttLink | None = None
         self._link_thread: threading.Thread | None = None
+        self._requests: RequestService | None = None
         self.runners = self._make_sinks()
+        if settings.requests.enabled and self._link is None:
+            raise ConfigError("requests come over a sink of kind mqtt; add one", key="requests.enabled")
         self.metrics.gauge("queue_blocks", lambda: len(self._queue))
 
     def run(self, should_stop: Callable[[], bool]) -> None:
@@ -123,6 +127,20 @@ class Agent:
             ],
             counters=self.metrics.snapshot(),
         )
+
+    def info(self) -> dict[str, object]:
+        """Facts for the `info` topic."""
+        return health.info(
+            self.settings,
+            self.engine.bundle,
+            boot_id=self.boot_id,
+            started=self._started,
+            runtime=runtime_name(),
+        )
+
+    def online(self) -> list[str]:
+        """Streams that are heard now."""
+        return sorted(self._presence.online())
 
     def _tell_health(self) -> None:
         """Every `health.period_s`, and within a second of a change for better or worse."""
@@ -160,11 +178,20 @@ class Agent:
             sink.on_published(mid, code)
             self._announcer.on_published(mid, code)
 
+        def on_connected() -> None:
+            if requests is not None:
+                link.subscribe(requests.filters)
+            self._announcer.connected()
+
+        requests = self._requests = self._make_requests(
+            lambda topic, payload, correlation: link.publish(topic, payload, qos=1, correlation=correlation)
+        )
         link = MqttLink(
             self.settings.mqtt,
             f"{self.topics.base}-{self.topics.node}-out",
             will=(self.topics.state, STATE_OFFLINE),
-            on_connected=self._announcer.connected,
+            on_connected=on_connected,
+            on_message=None if requests is None else requests.on_message,
             on_published=on_published,
         )
         sink = MqttSink(
@@ -178,16 +205,25 @@ class Agent:
         self._announcer.attach(link)
         return sink
 
+    def _make_requests(self, publish: Publish) -> RequestService | None:
+        wanted = self.settings.requests
+        if not wanted.enabled:
+            return None
+        from edge.requests.registry import Registry
+        from edge.requests.service import RequestService
+        from edge.requests.verbs import agent_verbs
+
+        registry = Registry(agent_verbs(self), wanted.verbs)
+        for verb in wanted.verbs:
+            if verb not in registry.names:
+                says = f"requests.verbs: no verb {verb!r}{suggestion(verb, registry.names)}"
+                raise ConfigError(says, key="requests.verbs")
+        return RequestService(registry, wanted, self.topics, publish, clock=self._clock)
+
     def _start(self) -> None:
-        self._announcer.info(
-            health.info(
-                self.settings,
-                self.engine.bundle,
-                boot_id=self.boot_id,
-                started=self._clock.utc(),
-                runtime=runtime_name(),
-            )
-        )
+        self._announcer.info(self.info())
+        if self._requests is not None:
+            self._thread("requests", partial(self._requests.run, self._stop_sinks))
         if self._link is not None:
             self._link_thread = self._thread("link", partial(self._link.run, self._stop_link))
         self._sink_threads = [

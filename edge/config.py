@@ -285,6 +285,17 @@ class HealthSettings(Section):
     period_s: Seconds = Field(default=30.0, description="`health` is published this often.")
 
 
+class RequestSettings(Section):
+    """Questions and orders over MQTT: `request/<verb>`. Who may send them is for the broker's ACL to say."""
+
+    enabled: bool = Field(default=False, description="Answer requests.")
+    verbs: Names = Field(
+        default=("ping", "info", "health", "streams"),
+        description="Verbs that are answered (docs/mqtt.md lists them).",
+    )
+    per_minute: int = Field(default=60, ge=1, le=6000, description="More requests a minute are dropped.")
+
+
 class LogSettings(Section):
     """Messages on standard error."""
 
@@ -311,6 +322,7 @@ class Settings(Section):
     pipeline: PipelineSettings = Field(default_factory=PipelineSettings)
     delivery: DeliverySettings = Field(default_factory=DeliverySettings)
     health: HealthSettings = Field(default_factory=HealthSettings)
+    requests: RequestSettings = Field(default_factory=RequestSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
 

@@ -168,9 +168,24 @@ class MqttLink:
         """Call it from `on_connected`: a lasting session remembers what an earlier run subscribed to."""
         self._client.unsubscribe(filters)
 
-    def publish(self, topic: str, payload: str | bytes, *, qos: int = 0, retain: bool = False) -> int:
+    def publish(
+        self,
+        topic: str,
+        payload: str | bytes,
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        correlation: bytes | None = None,
+    ) -> int:
         """Queue a message; its id (`mid`). Raises BrokerError where it cannot even be queued."""
-        info = self._client.publish(topic, payload, qos, retain)
+        properties = None
+        if correlation is not None and self._settings.version == "5":
+            from paho.mqtt.packettypes import PacketTypes
+            from paho.mqtt.properties import Properties
+
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.CorrelationData = correlation
+        info = self._client.publish(topic, payload, qos, retain, properties)
         # NO_CONN (4) at QoS 1 means: kept by paho and sent when connected.
         if info.rc != 0 and not (info.rc == 4 and qos):
             raise BrokerError(f"{self.place}: not sent ({_rc_text(info.rc)})")

@@ -34,6 +34,12 @@ class Topics:
     def health(self) -> str:
         return f"{self.root}/health"
 
+    def request(self, verb: str) -> str:
+        return f"{self.root}/request/{verb}"
+
+    def response(self, verb: str) -> str:
+        return f"{self.root}/response/{verb}"
+
     def stream(self, stream: str, leaf: str) -> str:
         """`leaf` is one of samples, result, last, availability, event, windows."""
         return f"{self.root}/stream/{stream}/{leaf}"

@@ -1,0 +1,25 @@
+"""How much of something one party may have: a bucket that fills with time. No threads, no IO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+class Bucket:
+    """Holds up to `most`, full at first, and gains `per_s` each second. Not to be shared between threads."""
+
+    __slots__ = ("_at_s", "_clock", "_left", "_most", "_per_s")
+
+    def __init__(self, most: float, per_s: float, clock: Callable[[], float]) -> None:
+        self._most, self._per_s, self._clock = most, per_s, clock
+        self._left, self._at_s = most, clock()
+
+    def take(self, amount: float) -> bool:
+        """Take it if it is there; else take nothing."""
+        now = self._clock()
+        self._left = min(self._most, self._left + (now - self._at_s) * self._per_s)
+        self._at_s = now
+        if amount > self._left:
+            return False
+        self._left -= amount
+        return True
