@@ -18,7 +18,7 @@ FIND_PYTHON = for p in $(PYTHON) python3.11 python3.12 python3.13 python3.10 pyt
 	echo "make: no Python 3.10 to 3.13 with its venv module found; run 'make deps', or 'make PYTHON=/path/to/python3'" >&2; \
 	exit 1
 
-.PHONY: help deps demo test test-slow lint docs bench firmware clean
+.PHONY: help deps demo test test-slow lint docs bench firmware dist clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ bench: $(VENV)/.installed  ## the agent's own cost, beside its goals
 
 firmware:  ## build the C library and the example firmware into out/firmware
 	@$(MAKE) --no-print-directory -C firmware_bridge/firmware OUT=$(CURDIR)/out/firmware
+
+dist: $(VENV)/.installed  ## wheel and source distribution into dist/, the same bytes from the same commit
+	@$(PY) -m deploy.dist
 
 clean:  ## remove environments, caches and outputs
 	rm -rf $(VENV) $(DEMO_VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
