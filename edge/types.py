@@ -38,6 +38,7 @@ BoolArray = npt.NDArray[np.bool_]
 Status = Literal["ok", "suspect", "abstain"]
 
 RESULT_SCHEMA: Final = "wavewall.result/1"
+_COMPACT: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,7 @@ class Result:
 
     def to_json(self) -> str:
         """Compact JSON on one line."""
-        return json.dumps(self.to_dict(), separators=(",", ":"), allow_nan=False)
+        return _COMPACT.encode(self.to_dict())
 
     @staticmethod
     def from_json(text: str | bytes) -> Result:

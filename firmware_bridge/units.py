@@ -18,19 +18,25 @@ Float32Array = npt.NDArray[np.float32]
 _TO_MICROVOLT = {"v": 1e6, "mv": 1e3, "uv": 1.0, "µv": 1.0, "μv": 1.0, "nv": 1e-3}
 
 
+class ToPhysical:
+    """``values * scale + offset`` for each of ``channels``, whose numbers are looked up once."""
+
+    def __init__(self, channels: Sequence[Channel]) -> None:
+        self._scale = np.array([channel.scale for channel in channels], np.float64)
+        self._offset = np.array([channel.offset for channel in channels], np.float64)
+        self._shifts = bool(self._offset.any())
+
+    def __call__(self, values: npt.NDArray[Any]) -> Float32Array:
+        """Integers (n, channel) to float32 (n, channel) in the channels' units; computed in float64."""
+        scaled = np.multiply(values, self._scale)
+        if self._shifts:
+            scaled += self._offset
+        return scaled.astype(np.float32)
+
+
 def to_physical(values: npt.NDArray[Any], channels: Sequence[Channel]) -> Float32Array:
-    """``values * scale + offset`` for each channel.
-
-    Args:
-        values: integers, shape (n, channel).
-
-    Returns:
-        float32, shape (n, channel), in the channels' units; computed in float64.
-    """
-    out = np.empty(values.shape, dtype=np.float32)
-    for column, channel in enumerate(channels):
-        out[:, column] = values[:, column] * np.float64(channel.scale) + channel.offset
-    return out
+    """:class:`ToPhysical` for one call: integers (n, channel) to float32 (n, channel)."""
+    return ToPhysical(channels)(values)
 
 
 def wire_exact(value: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -94,9 +95,9 @@ def _residual(reconstruction: FloatArray, x: FloatArray, valid: BoolArray) -> fl
     difference = reconstruction - x
     if not valid.all():
         difference = difference[valid]
-    flat = difference.ravel()
     # Squares are summed in float64: a window of 300,000 values in µV would lose digits in float32.
-    return float(np.sqrt(np.mean(np.square(flat, dtype=np.float64)))) if flat.size else 0.0
+    flat = difference.ravel().astype(np.float64)
+    return math.sqrt(flat.dot(flat) / flat.size) if flat.size else 0.0
 
 
 def _check_input(interpreter: Interpreter, manifest: Manifest) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
 from edge.bundle import Manifest
 from edge.types import Scores, Status, Verdict, Window
@@ -28,30 +28,32 @@ class Judge:
 
     def push(self, window: Window, scores: Scores) -> Verdict:
         """The verdict on one window."""
-        values = scores.probabilities
-        if not np.isfinite(values).all():
-            values = np.zeros_like(values)
-        best = int(values.argmax())
-        score = float(values[best])
-        status, reason = self._status(window, scores, score)
+        # A handful of numbers: plain Python is faster than numpy here.
+        values: list[float] = scores.probabilities.tolist()
+        finite = all(map(math.isfinite, values))
+        if not finite:
+            values = [0.0] * len(values)
+        score = max(values)
+        best = values.index(score)
+        status, reason = self._status(window, scores, score, finite)
         return Verdict(
             label=self._labels[best],
             score=score,
-            probabilities=dict(zip(self._labels, values.tolist(), strict=True)),
+            probabilities=dict(zip(self._labels, values, strict=True)),
             status=status,
             reason=reason,
             residual=_finite(scores.residual),
             disagreement=_finite(scores.disagreement),
         )
 
-    def _status(self, window: Window, scores: Scores, score: float) -> tuple[Status, str]:
+    def _status(self, window: Window, scores: Scores, score: float, finite: bool) -> tuple[Status, str]:
         limits = self._decision
         real = window.valid.shape[0] - window.padded
         if window.missing > limits.max_missing * real or window.missing >= real:
             return "abstain", "lead_off" if 2 * window.lead_off > window.missing else "missing"
         if _is_flat(window):
             return "abstain", "flat"
-        if not np.isfinite(scores.probabilities).all():
+        if not finite:
             return "abstain", "not_finite"
         suspicions = [
             name
@@ -75,4 +77,4 @@ def _is_flat(window: Window) -> bool:
 
 
 def _finite(value: float | None) -> float | None:
-    return value if value is not None and np.isfinite(value) else None
+    return value if value is not None and math.isfinite(value) else None

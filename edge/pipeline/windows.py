@@ -178,7 +178,7 @@ class _Segment:
 
     def _take(self, block: SampleBlock, values: FloatArray, marks: Marks) -> list[Window]:
         self.expected += values.shape[0]
-        self._last = values[-1:].copy()
+        self._last = values[-1:]
         values, marks = self._rate.push(values, marks)
         self._anchor = block.t0, block.first_index
         self._note_times()

@@ -17,7 +17,7 @@ from edge.types import SampleBlock
 from firmware_bridge.clock import DeviceClock
 from firmware_bridge.messages import BadFrame, Command, CsvSamples, Decoded, Hello, Int16Array, Samples
 from firmware_bridge.receiver import Block, Receiver
-from firmware_bridge.units import to_physical
+from firmware_bridge.units import ToPhysical
 
 _WRAP = 1 << 32
 _CRC_REASONS = frozenset({"crc", "cobs", "too_short", "too_long"})
@@ -73,6 +73,7 @@ class DeviceTracker:
         self._count, self._name = "", ""
         self._channels: tuple[str, ...] = ()
         self._units: tuple[str, ...] = ()
+        self._to_physical = ToPhysical(())
         self._rows: int | None = None  # rows of the CSV dialect so far
         self._csv_epoch = ""
 
@@ -95,12 +96,20 @@ class DeviceTracker:
         out: list[SampleBlock] = []
         ready: list[Block] = []
         newest: Samples | None = None
-        for message in messages:
+        at = 0
+        while at < len(messages):
+            message = messages[at]
+            at += 1
             if isinstance(message, Samples):
+                last = message
+                if message.seq == self._next_seq and at < len(messages):
+                    # What continues the count can only be new: frames of it are one to the receiver.
+                    run = _run(messages, at - 1)
+                    message, last, at = _joined(run), run[-1], at - 1 + len(run)
                 if self._is_repeat(message):
                     self._report("repeated", "samples that came before", len(message.values))
                 elif self._take_samples(message, monotonic_s, ready):
-                    newest = message
+                    newest = last
             elif isinstance(message, CsvSamples):
                 out += self._csv_rows(message, monotonic_s)
             elif isinstance(message, BadFrame):
@@ -111,7 +120,10 @@ class DeviceTracker:
                 # It may begin another epoch, whose clock is not that of the samples before.
                 self._date(newest, monotonic_s)
                 out += self._to_blocks(ready)
+                before = self._receiver.epoch
                 newest, ready = None, self._receiver.push(message, monotonic_s)
+                if self._receiver.epoch != before:
+                    self._next_seq = None  # a count of its own: nothing of it came before
         self._date(newest, monotonic_s)
         return out + self._to_blocks(ready)
 
@@ -152,6 +164,7 @@ class DeviceTracker:
             self._name = f"{hello.device_id}.{count}@{hello.rate_hz:g}"
             self._channels = tuple(channel.name for channel in hello.channels)
             self._units = tuple(channel.unit for channel in hello.channels)
+            self._to_physical = ToPhysical(hello.channels)
         return self._name
 
     def _date(self, samples: Samples | None, monotonic_s: float) -> None:
@@ -194,7 +207,7 @@ class DeviceTracker:
             rate_hz=hello.rate_hz,
             channels=self._channels,
             units=self._units,
-            values=to_physical(run[0] if len(run) == 1 else np.concatenate(run), hello.channels),
+            values=self._to_physical(run[0] if len(run) == 1 else np.concatenate(run)),
             end=end,
             crc_errors=crc_errors,
             lead_off=samples.lead_off != 0,
@@ -230,6 +243,33 @@ class DeviceTracker:
             crc_errors=crc_errors,
         )
         return [block]
+
+
+def _run(messages: Sequence[Decoded], at: int) -> list[Samples]:
+    """The frames from ``messages[at]`` on that continue each other, one at least."""
+    before = messages[at]
+    assert isinstance(before, Samples)
+    run = [before]
+    for message in messages[at + 1 :]:
+        if (
+            not isinstance(message, Samples)
+            or message.seq != (before.seq + len(before.values)) % _WRAP
+            or message.lead_off != before.lead_off
+            or message.values.shape[1] != before.values.shape[1]
+            or before.end
+        ):
+            break
+        run.append(message)
+        before = message
+    return run
+
+
+def _joined(run: list[Samples]) -> Samples:
+    first = run[0]
+    if len(run) == 1:
+        return first
+    values = np.concatenate([samples.values for samples in run])
+    return Samples(first.seq, first.device_time_us, values, run[-1].end, first.lead_off)
 
 
 def _follows(block: Block, before: Block, index: int) -> bool:

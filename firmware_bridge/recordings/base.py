@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from firmware_bridge.errors import RecordingError
-from firmware_bridge.fields import decimal
 from firmware_bridge.messages import Channel, Int16Array
 from firmware_bridge.units import Float32Array, to_physical
 
@@ -90,10 +89,10 @@ def _step(peak: float) -> float:
     """A scale of three digits with which ``peak`` uses most of the int16 range."""
     if peak < _SMALLEST:
         return 1.0
-    mantissa, exponent = decimal(peak / 32_000)
-    while mantissa >= 1000:
-        mantissa, exponent = mantissa // 10 + 1, exponent + 1
-    return float(f"{mantissa}e{exponent}")
+    # Nine digits would need an exponent that HELLO may not carry; three are enough, rounded up.
+    digits, exponent = f"{peak / 32_000:.8e}".split("e")
+    mantissa = -(-int(digits.replace(".", "")) // 10**6)
+    return float(f"{mantissa}e{int(exponent) - 2}")
 
 
 class Entry:

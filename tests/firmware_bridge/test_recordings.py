@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge.errors import RecordingError
@@ -430,6 +430,7 @@ def test_floats_become_integers_with_a_scale():
 
 
 @given(st.lists(st.floats(-(2.0**90), 2.0**90, width=32), min_size=1, max_size=20))
+@example([9.506489512039311e-20])  # nine digits of its scale have an exponent below -30
 def test_any_floats_fit(values: list[float]):
     record = Recording("r", 1.0, (Channel("a", "1"),), analog=np.array(values, np.float32)[:, None])
     digital, channels, _ = record.to_int16()

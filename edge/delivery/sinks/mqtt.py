@@ -88,11 +88,14 @@ class MqttSink:
             leaves = ["result"]
             if latest.get(result.stream) == result.id:
                 leaves.append("last")
+            payload = ""
             for leaf in leaves:
                 key = (result.id, leaf)
                 keep.add(key)
                 wanted.append((at, key))
-                self._send(key, result, leaf)
+                if key not in self._flights:
+                    payload = payload or result.to_json()
+                    self._send(key, self._topics.stream(result.stream, leaf), payload)
         with self._acked:
             # Those of results that the spool gave up meanwhile are of no interest any more.
             for key in [k for k in self._flights if k not in keep]:
@@ -103,16 +106,13 @@ class MqttSink:
     def close(self) -> None:
         pass
 
-    def _send(self, key: tuple[str, str], result: Result, leaf: str) -> None:
-        if key in self._flights:
-            return
-        topic, payload = self._topics.stream(result.stream, leaf), result.to_json()
+    def _send(self, key: tuple[str, str], topic: str, payload: str) -> None:
         with self._acked:
             self._sending = True
         mid: int | None
         why: BrokerError | None = None
         try:
-            mid = self._link.publish(topic, payload, qos=1, retain=leaf == "last")
+            mid = self._link.publish(topic, payload, qos=1, retain=key[1] == "last")
         except BrokerError as error:
             mid = None
             why = error

@@ -161,8 +161,19 @@ def test_on_mqtt_repeats_are_dropped_and_do_not_look_like_a_restart():
     assert block.first_index == 50
 
 
-def test_frames_that_came_together_become_one_block():
-    device = tracker()
+def test_on_mqtt_frames_are_joined_only_behind_what_was_taken():
+    told = Told()
+    device = tracker(told, resend=False)
+    device.push([HELLO, samples(0, [1, 2])], 0.0)
+    frames = [samples(0, [1, 2]), samples(2, [3]), samples(3, [4, 5]), samples(9, [6])]
+    blocks = device.push(frames, 0.0)
+    assert told == [("repeated", 2)]
+    assert [(b.first_index, len(b.values)) for b in blocks] == [(2, 3), (9, 1)]
+
+
+@pytest.mark.parametrize("resend", [True, False])
+def test_frames_that_came_together_become_one_block(resend: bool):
+    device = tracker(resend=resend)
     frames = [HELLO, *(samples(seq, [seq, seq + 1]) for seq in range(0, 10, 2)), samples(10, [10], end=True)]
     (block,) = device.push(frames, 1.0)
     assert block.values[:, 0].tolist() == [10.0 + 0.5 * i for i in range(11)]
@@ -170,8 +181,9 @@ def test_frames_that_came_together_become_one_block():
     assert block.t0 == pytest.approx(1.8e9 + 1.0 - 0.1)
 
 
-def test_frames_that_differ_stay_apart():
-    device = tracker()
+@pytest.mark.parametrize("resend", [True, False])
+def test_frames_that_differ_stay_apart(resend: bool):
+    device = tracker(resend=resend)
     other_boot = Hello("dev-1", "fw 1", 100.0, HELLO.channels, boot=4)
     frames = [
         HELLO,
