@@ -31,7 +31,8 @@ class ToPhysical:
         scaled = np.multiply(values, self._scale)
         if self._shifts:
             scaled += self._offset
-        return scaled.astype(np.float32)
+        physical: Float32Array = scaled.astype(np.float32)
+        return physical
 
 
 def to_physical(values: npt.NDArray[Any], channels: Sequence[Channel]) -> Float32Array:
