@@ -173,6 +173,10 @@ class Agent:
     def _make_mqtt_sink(self, part: config.MqttSink) -> Sink:
         from edge.delivery.sinks.mqtt import MqttSink
         from edge.mqtt_link import MqttLink
+        from edge.mqtt_tls import tells_secret_in_plain
+
+        if tells_secret_in_plain(self.settings.mqtt):
+            log.warning("the broker's password goes over the network unencrypted; set mqtt.tls")
 
         def on_published(mid: int, code: int) -> None:
             sink.on_published(mid, code)

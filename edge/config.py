@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     SecretStr,
     StringConstraints,
+    field_validator,
     model_validator,
 )
 
@@ -62,7 +63,25 @@ class MqttSettings(Section):
     """The broker, for samples in and results out."""
 
     host: str = Field(default="localhost", min_length=1, description="Broker's host name or address.")
-    port: Port = Field(default=1883, description="Broker's TCP port.")
+    port: Port = Field(default=1883, description="Broker's TCP port. With TLS and no port given, 8883.")
+    tls: bool = Field(
+        default=False, description="Encrypt, and check the broker's certificate and host name."
+    )
+    tls_version: Literal["1.2", "1.3"] = Field(default="1.2", description="Least version of TLS.")
+    ca_file: Path | None = Field(
+        default=None,
+        description="PEM file of the authorities that may vouch for the broker. Default: the system's.",
+    )
+    cert_file: Path | None = Field(
+        default=None, description="This agent's certificate (PEM), where the broker asks for one."
+    )
+    key_file: Path | None = Field(
+        default=None, description="Its private key (PEM without a pass phrase), mode 0600."
+    )
+    transport: Literal["tcp", "websockets"] = Field(
+        default="tcp", description="WebSockets, with or without TLS, pass where only HTTP may."
+    )
+    ws_path: str = Field(default="/mqtt", pattern=r"^/[!-~]*$", description="Path of the WebSocket.")
     version: Literal["5", "3.1.1"] = Field(default="5", description="MQTT version.")
     username: str | None = Field(default=None, description="User name, if the broker asks for one.")
     password: SecretStr | None = Field(
@@ -70,9 +89,11 @@ class MqttSettings(Section):
         description="Password. Better: password_file, or the environment variable WAVEWALL_MQTT_PASSWORD.",
         json_schema_extra={"flag": False},  # other users of the machine can read a command line
     )
-    password_file: Path | None = Field(default=None, description="File whose first line is the password.")
+    password_file: Path | None = Field(
+        default=None, description="File whose first line is the password; mode 0600."
+    )
     keepalive_s: int = Field(
-        default=30, ge=5, le=3600, description="A dead connection is noticed within 1.5 times this."
+        default=30, ge=5, le=3600, description="A dead connection is noticed within twice this."
     )
     connect_timeout_s: Seconds = Field(
         default=3.0, description="Longest wait for the broker to accept a connection."
@@ -102,6 +123,25 @@ class MqttSettings(Section):
     ack_timeout_s: Seconds = Field(
         default=10.0, description="A result not acknowledged by then is tried again."
     )
+
+    @field_validator("host")
+    @classmethod
+    def _is_a_host(cls, host: str) -> str:
+        if any(c in "@/" or c.isspace() for c in host):
+            raise ValueError("is no host name; user, password and port are settings of their own")
+        return host
+
+    @model_validator(mode="after")
+    def _tls_makes_sense(self) -> MqttSettings:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together; set both")
+        if not self.tls:
+            for key in ("tls_version", "ca_file", "cert_file"):
+                if key in self.model_fields_set and getattr(self, key) is not None:
+                    raise ValueError(f"{key} is set, but tls is off; set tls = true")
+        elif "port" not in self.model_fields_set:
+            object.__setattr__(self, "port", 8883)
+        return self
 
 
 class BundleSettings(Section):

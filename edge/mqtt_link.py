@@ -15,6 +15,8 @@ from typing import Any
 from edge.backoff import Backoff
 from edge.config import MqttSettings
 from edge.errors import EdgeError
+from edge.mqtt_tls import make_context, refuse_readable_by_others
+from edge.mqtt_tls import why as why_not_trusted
 from edge.settings import ConfigError
 from edge.warnings_once import WarnOnce
 
@@ -39,6 +41,7 @@ def password_of(settings: MqttSettings) -> str | None:
         return settings.password.get_secret_value()
     if settings.password_file is None:
         return None
+    refuse_readable_by_others(settings.password_file, "mqtt.password_file")
     try:
         lines = settings.password_file.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -149,7 +152,7 @@ class MqttLink:
                     client.disconnect()
                     return "connected, but it does not acknowledge"
         except (OSError, ValueError) as error:
-            return _why(error)
+            return _why(error, self._settings.host)
         except Exception as error:  # paho on a packet that no broker should send
             log.exception("broker %s: connection given up", self.place)
             return repr(error)
@@ -209,7 +212,12 @@ class MqttLink:
             clean_session=None if v5 else not self._lasting,
             manual_ack=self._lasting,
             reconnect_on_failure=True,
+            transport=self._settings.transport,
         )
+        if self._settings.tls:
+            client.tls_set_context(make_context(self._settings))
+        if self._settings.transport == "websockets":
+            client.ws_set_options(self._settings.ws_path)
         client.connect_timeout = self._settings.connect_timeout_s
         client.max_queued_messages_set(MAX_QUEUED)
         if self._settings.username is not None:
@@ -325,9 +333,16 @@ def _rc_text(rc: int) -> str:
     return error_string(rc)
 
 
-def _why(error: Exception) -> str:
+def _why(error: Exception, host: str) -> str:
     import socket
+    import ssl
 
+    from paho.mqtt.client import WebsocketConnectionError
+
+    if isinstance(error, ssl.SSLError):
+        return why_not_trusted(error, host)
+    if isinstance(error, WebsocketConnectionError):
+        return f"no WebSocket there ({error}); see mqtt.transport and mqtt.ws_path"
     if isinstance(error, socket.gaierror):
         return f"host name not found ({error.strerror})"
     if isinstance(error, ConnectionRefusedError):

@@ -83,6 +83,7 @@ def load_settings(
         key, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"--set {text}: write section.key=value", key=key)
+        _refuse_secret(key.strip())
         _assign(data, key.strip(), value.strip(), "--set")
         origin[key.strip()] = f"--set {key.strip()}"
     try:
@@ -175,6 +176,12 @@ def type_name(field: FieldInfo) -> str:
     ):
         kinds = [kind for kind in get_args(field.annotation) if kind is not type(None)]
     return kinds[0].__name__ if kinds[0] in (int, float, bool) else "text"
+
+
+def _refuse_secret(key: str) -> None:
+    if any(key == name and not takes_flag(field) for name, field in scalar_settings()):
+        says = f"--set {key}: every user of this machine can read a command line; use a file or {env_name(key)}"
+        raise ConfigError(says, key=key)
 
 
 def env_name(key: str) -> str:
@@ -318,7 +325,7 @@ def _readable(error: ValidationError, path: Path | None, origin: Mapping[str, st
             if kind == "missing" or isinstance(item["input"], (dict, list, tuple))
             else f" = {item['input']!r}"
         )
-        if "password" in key:
+        if "password" in key or "@" in shown:  # a URL with a password in it, in the wrong place
             shown = ""
         lines.append(f"{where}: {key}{shown}: {says}")
     return ConfigError("\n".join(lines), key=first)

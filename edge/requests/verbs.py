@@ -29,5 +29,7 @@ def agent_verbs(agent: Agent) -> list[Verb]:
         Verb("info", "What `info` says.", lambda _: agent.info()),
         Verb("health", "What `health` would say now.", lambda _: agent.health()),
         Verb("streams", "Streams that are heard now.", lambda _: {"online": agent.online()}),
-        Verb("log-level", "Set the least level of messages, until the next start.", log_level, LogLevel, True),
+        Verb(
+            "log-level", "Set the least level of messages, until the next start.", log_level, LogLevel, True
+        ),
     ]

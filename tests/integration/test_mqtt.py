@@ -306,6 +306,7 @@ def test_a_login_with_a_password_file_that_never_shows(bundle: Path, tmp_path: P
     try:
         secret = tmp_path / "secret"
         secret.write_text("canary-42\n")
+        secret.chmod(0o600)
         login = words(broker, bundle, "--mqtt-username", "gw", "--mqtt-password-file", secret)
         good = edge_agent("check", *login)
         assert good.returncode == 0, good.stdout

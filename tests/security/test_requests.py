@@ -29,7 +29,9 @@ class Asker:
         self._client.subscribe([("answers/me", 1), ("wavewall/gw1/response/+", 1)])
         self._client.loop_start()
 
-    def send(self, verb: str, arguments: Any = None, *, to: str | None = "answers/me", tag: bytes = b"") -> None:
+    def send(
+        self, verb: str, arguments: Any = None, *, to: str | None = "answers/me", tag: bytes = b""
+    ) -> None:
         properties = Properties(PacketTypes.PUBLISH)
         if to is not None:
             properties.ResponseTopic = to
@@ -102,7 +104,11 @@ def test_requests_are_off_unless_enabled(broker: Broker, bundle: Path, tmp_path:
     ],
 )
 def test_a_configuration_that_cannot_answer_is_refused(
-    flags: list[str], says: str, bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    flags: list[str],
+    says: str,
+    bundle: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(
         "sys.argv", ["edge-agent", "run", "--bundle-path", str(bundle), "--requests-enabled", "true", *flags]

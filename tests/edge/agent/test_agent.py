@@ -236,6 +236,10 @@ def test_a_password_file(flags: dict[str, Any], tmp_path: Path):
     with pytest.raises(ConfigError, match=r"mqtt\.password_file"):
         agent(wanted)
     secret.write_text("\nx")
+    secret.chmod(0o644)
+    with pytest.raises(ConfigError, match=r"mode 0644 lets others read it; run chmod 600"):
+        agent(wanted)
+    secret.chmod(0o600)
     with pytest.raises(ConfigError, match="first line is empty"):
         agent(wanted)
     secret.write_text("canary-9\n")
