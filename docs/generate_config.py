@@ -69,6 +69,8 @@ def _values(schema: dict[str, Any]) -> str:
     kind = schema.get("type", "")
     if kind == "array":
         return f"list of {_values(schema.get('items', {}))}"
+    if kind == "object":
+        return f"table of {_values(schema['additionalProperties'])}"
     if "pattern" in schema:
         return "name (`A-Z a-z 0-9 _ -`)"
     if schema.get("format") in ("path", "file-path"):
@@ -87,7 +89,7 @@ def _values(schema: dict[str, Any]) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    value = field.default
+    value = field.default_factory() if field.default_factory is dict else field.default  # type: ignore[call-arg]
     if value is PydanticUndefined or value is None or isinstance(value, SecretStr):
         return ""  # computed, or none: the description says which
     return f"`{json.dumps(value, default=str)}`"

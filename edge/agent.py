@@ -21,9 +21,11 @@ from edge.backoff import Backoff
 from edge.blockqueue import BlockQueue
 from edge.build import load_bundle, make_runner, make_sources
 from edge.clock import SYSTEM_CLOCK, Clock
+from edge.decisions import Decisions, hour_json
 from edge.delivery.runner import SinkRunner
 from edge.delivery.sinks.base import Sink
 from edge.engine import Engine
+from edge.events import Event
 from edge.metrics import Metrics
 from edge.pipeline.runtime import runtime_name
 from edge.presence import Presence
@@ -80,6 +82,15 @@ class Agent:
         self._queue: BlockQueue[tuple[SampleBlock, bool]] = BlockQueue(settings.pipeline.queue_blocks)
         self._presence = Presence(settings.pipeline.silent_s, clock.monotonic)
         self._announcer = Announcer(self.topics)
+        self._decisions = Decisions(
+            settings.events,
+            bundle.manifest.labels,
+            max_streams=settings.pipeline.max_streams,
+            idle_s=settings.pipeline.stream_idle_s,
+            metrics=self.metrics,
+            clock=clock,
+            on_hour=lambda hour: self._announcer.attack_rate(hour.stream, hour_json(hour)),
+        )
         self._stop_sources = threading.Event()
         self._stop_sinks = threading.Event()
         self._stop_link = threading.Event()
@@ -94,6 +105,9 @@ class Agent:
         self.runners = self._make_sinks()
         if settings.requests.enabled and self._link is None:
             raise ConfigError("requests come over a sink of kind mqtt; add one", key="requests.enabled")
+        self._result_runners = [r for r in self.runners if "result" in r.holds]
+        self._deciding = self._decisions.wanted
+        self._event_runners = [r for r in self.runners if "event" in r.holds]
         self.metrics.gauge("queue_blocks", lambda: len(self._queue))
 
     def run(self, should_stop: Callable[[], bool]) -> None:
@@ -159,7 +173,13 @@ class Agent:
         if kinds.count("mqtt") > 1:
             raise ConfigError("two sinks of kind mqtt would publish each result twice; keep one", key="sink")
         return [
-            make_runner(self._make_sink(part), self.settings.delivery, self.metrics, self._clock)
+            make_runner(
+                self._make_sink(part),
+                self.settings.delivery,
+                self.metrics,
+                self._clock,
+                getattr(part, "holds", "all"),
+            )
             for part in self.settings.sink
         ]
 
@@ -296,6 +316,7 @@ class Agent:
                     continue
                 self._process(block, aligned)
             self._queue.done(len(items))
+        self._tell(self._decisions.stop())
 
     def _process(self, block: SampleBlock, aligned: bool) -> None:
         try:
@@ -309,12 +330,21 @@ class Agent:
         if self._presence.heard(block.stream, block.values.shape[0] / block.rate_hz):
             self._announcer.availability(block.stream, True)
         for result in results:
-            for runner in self.runners:
+            for runner in self._result_runners:
                 runner.offer(result)
+            if self._deciding:
+                self._tell(self._decisions.push(result))
             if self._on_result is not None:
                 self._on_result(result)
+        if block.end and self._deciding:
+            self._tell(self._decisions.end(block.stream))
         if block.end and self._presence.ended(block.stream):
             self._announcer.availability(block.stream, False)
+
+    def _tell(self, events: list[Event]) -> None:
+        for event in events:
+            for runner in self._event_runners:
+                runner.offer(event)
 
     def _answer(self, window: Window, result: Result) -> None:
         for source in self._answering:

@@ -18,8 +18,9 @@ from edge.topics import STATE_ONLINE, STATE_STOPPED, Topics
 log = logging.getLogger("edge.announce")
 
 ONLINE, OFFLINE = "online", "offline"
-# Streams whose last word is kept for the next connect; a gateway that sees more in one outage forgets the oldest.
-MAX_STREAMS = 4096
+# Streams' topics whose last word is kept for the next connect; a gateway that sees more in one outage forgets the
+# oldest. Three topics each for 4,096 streams.
+MAX_STREAM_TOPICS = 3 * 4096
 
 
 class Announcer:
@@ -58,13 +59,19 @@ class Announcer:
         self._set(self._topics.health, facts)
 
     def availability(self, stream: str, online: bool) -> None:
-        topic, payload = self._topics.stream(stream, "availability"), ONLINE if online else OFFLINE
+        self.stream(self._topics.stream(stream, "availability"), ONLINE if online else OFFLINE)
+
+    def attack_rate(self, stream: str, payload: str) -> None:
+        self.stream(self._topics.stream(stream, "attack_rate"), payload)
+
+    def stream(self, topic: str, payload: str) -> None:
+        """A retained topic of one stream."""
         with self._lock:
             if self._streams.get(topic) == payload:
                 return
             self._streams[topic] = payload
             self._streams.move_to_end(topic)
-            if len(self._streams) > MAX_STREAMS:
+            if len(self._streams) > MAX_STREAM_TOPICS:
                 self._streams.popitem(last=False)
         self._send(topic, payload)
 

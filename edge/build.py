@@ -81,7 +81,12 @@ def make_sources(settings: config.Settings, spec: InputSpec, metrics: Metrics, c
     return out
 
 
-def make_runner(sink: Sink, delivery: config.DeliverySettings, metrics: Metrics, clock: Clock) -> SinkRunner:
+HOLDS = {"results": ("result",), "events": ("event",), "all": ("result", "event")}
+
+
+def make_runner(
+    sink: Sink, delivery: config.DeliverySettings, metrics: Metrics, clock: Clock, holds: str = "all"
+) -> SinkRunner:
     """A sink with its spool."""
     return SinkRunner(
         sink,
@@ -92,4 +97,5 @@ def make_runner(sink: Sink, delivery: config.DeliverySettings, metrics: Metrics,
         retry_max_s=delivery.retry_max_s,
         historical_after_s=delivery.historical_after_s,
         clock=clock.monotonic,
+        holds=HOLDS[holds],
     )

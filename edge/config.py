@@ -34,8 +34,27 @@ def _split(value: Any) -> Any:
 
 Names = Annotated[tuple[Name, ...], BeforeValidator(_split)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_split)]
+
+
+def _pairs(value: Any) -> Any:
+    """`a=0.6+b=0.8` -> {"a": "0.6", "b": "0.8"}: how a table of numbers is written in a flag or the environment."""
+    if not isinstance(value, str):
+        return value
+    found = {}
+    for part in value.split("+"):
+        key, equals, number = part.rpartition("=")
+        if not equals:
+            raise ValueError(f"{part!r} is not LABEL=NUMBER")
+        found[key] = number
+    return found
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Shares = Annotated[dict[str, Share], BeforeValidator(_pairs)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 365)]
+NotNegative = Annotated[float, Field(ge=0, le=86_400 * 365)]
+OpenShare = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -257,7 +276,7 @@ class ReplaySource(Section):
 
 
 class MqttSink(Section):
-    """Results on `<base>/<node>/stream/<id>/result`."""
+    """Results on `<base>/<node>/stream/<id>/result`, events on `.../event`."""
 
     kind: Literal["mqtt"] = "mqtt"
     last: bool = Field(
@@ -265,17 +284,23 @@ class MqttSink(Section):
     )
 
 
+Holds = Literal["results", "events", "all"]
+HOLDS: Any = Field(default="results", description="What is written; each line's `schema` tells which it is.")
+
+
 class FileSink(Section):
     """Results appended to a file, one JSON object a line."""
 
     kind: Literal["file"] = "file"
     path: Path = Field(description="The file; its folder must exist.")
+    holds: Holds = HOLDS
 
 
 class StdoutSink(Section):
     """Results on standard output, one JSON object a line."""
 
     kind: Literal["stdout"] = "stdout"
+    holds: Holds = HOLDS
 
 
 SourceSettings = Annotated[SerialSource | MqttSource | ReplaySource, Field(discriminator="kind")]
@@ -299,6 +324,64 @@ class PipelineSettings(Section):
         default=30.0,
         description="A stream silent for so long, and for three messages, is announced as offline.",
     )
+
+
+class EventSettings(Section):
+    """What people are told of: windows that agree become one event. All seconds are the signal's own."""
+
+    labels: Texts = Field(
+        default=(), description="Labels of the bundle whose appearance is an event. Default: none."
+    )
+    threshold: Share = Field(
+        default=0.5, description="A window with this probability of the label speaks for it."
+    )
+    thresholds: Shares = Field(
+        default_factory=dict,
+        description="Instead, for single labels: { af = 0.6 }, in a flag af=0.6+other=0.8.",
+    )
+    hysteresis: Share = Field(
+        default=0.1,
+        description="An event goes on while the probability is no more than this below its threshold.",
+    )
+    k: int = Field(default=2, ge=1, le=8640, description="So many of the last n judged windows must agree.")
+    n: int = Field(default=3, ge=1, le=8640, description="Windows that are looked at together.")
+    min_s: NotNegative = Field(default=0.0, description="A label's event is told once it has lasted so long.")
+    cooldown_s: NotNegative = Field(
+        default=0.0, description="Windows within so long of an event's end start no other."
+    )
+    gap_s: Seconds = Field(
+        default=300.0, description="An event ends when no window could be judged for so long."
+    )
+    update_s: NotNegative = Field(default=60.0, description="Least time between two updates of an event.")
+    tamper: bool = Field(
+        default=True, description="Suspect windows raise `tamper` events and the attack rate is watched."
+    )
+    tamper_k: int = Field(default=2, ge=1, le=8640, description="k for suspect windows.")
+    tamper_n: int = Field(default=3, ge=1, le=8640, description="n for suspect windows.")
+    clean_rate: OpenShare = Field(
+        default=0.01, description="Share of clean windows that are suspect (edge-agent calibrate sets it up)."
+    )
+    attacked_rate: OpenShare = Field(
+        default=0.2, description="Share of suspect windows that the attack-rate alarm is made to notice."
+    )
+    false_alarm_days: Seconds = Field(
+        default=30.0,
+        description="Mean time between false attack-rate alarms of one stream, in days of signal, at least.",
+    )
+
+    @model_validator(mode="after")
+    def _rules_make_sense(self) -> EventSettings:
+        for k, n, name in ((self.k, self.n, "k"), (self.tamper_k, self.tamper_n, "tamper_k")):
+            if k > n:
+                raise ValueError(f"{name} = {k} is above n = {n}: of {n} windows at most {n} can agree")
+        if self.clean_rate >= self.attacked_rate:
+            raise ValueError(
+                f"clean_rate = {self.clean_rate:g} is not below attacked_rate = {self.attacked_rate:g}"
+            )
+        unknown = sorted(set(self.thresholds) - set(self.labels))
+        if unknown:
+            raise ValueError(f"thresholds names {', '.join(unknown)}, which is not among labels")
+        return self
 
 
 class DeliverySettings(Section):
@@ -360,6 +443,7 @@ class Settings(Section):
         default_factory=lambda: (MqttSink(),), min_length=1, max_length=16, description="Where results go."
     )
     pipeline: PipelineSettings = Field(default_factory=PipelineSettings)
+    events: EventSettings = Field(default_factory=EventSettings)
     delivery: DeliverySettings = Field(default_factory=DeliverySettings)
     health: HealthSettings = Field(default_factory=HealthSettings)
     requests: RequestSettings = Field(default_factory=RequestSettings)

@@ -9,7 +9,9 @@ from __future__ import annotations
 __all__ = [
     "BlockError",
     "BundleError",
+    "DecisionError",
     "EdgeError",
+    "EventError",
     "KeyFileError",
     "ManifestError",
     "ResultError",
@@ -55,6 +57,18 @@ class BlockError(EdgeError):
 
 class ResultError(EdgeError):
     """A result message that is not one: `field` is the key at fault."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class DecisionError(EdgeError):
+    """Rules of an event that contradict each other."""
+
+
+class EventError(EdgeError):
+    """An event message that is not one: `field` is the key at fault."""
 
     def __init__(self, message: str, *, field: str = "") -> None:
         super().__init__(message)

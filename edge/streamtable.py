@@ -13,6 +13,7 @@ State = TypeVar("State")
 class StreamTable(Generic[State]):
     """At most `cap` entries. A new stream takes the place of the longest silent one if that has been silent for
     `idle_s` seconds or is marked done; else it is refused: a stream that is heard is never pushed out by a new one.
+    `on_drop` sees the state that goes.
     """
 
     def __init__(
@@ -21,8 +22,10 @@ class StreamTable(Generic[State]):
         cap: int,
         idle_s: float,
         clock: Callable[[], float] = time.monotonic,
+        on_drop: Callable[[State], object] | None = None,
     ) -> None:
         self._make, self._cap, self._idle_s, self._clock = make, cap, idle_s, clock
+        self._on_drop = on_drop
         self._entries: OrderedDict[str, State] = OrderedDict()  # longest silent first
         self._heard: dict[str, float] = {}
         self._done: OrderedDict[str, None] = OrderedDict()
@@ -58,7 +61,9 @@ class StreamTable(Generic[State]):
 
     def drop(self, stream: str) -> None:
         """Forget the stream."""
-        self._entries.pop(stream, None)
+        state = self._entries.pop(stream, None)
+        if self._on_drop is not None and state is not None:
+            self._on_drop(state)
         self._heard.pop(stream, None)
         self._done.pop(stream, None)
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Final, Literal, cast
+from typing import Any, ClassVar, Final, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -154,6 +154,8 @@ class Result:
     Delivery is at least once: consumers drop what repeats an `id`. `seq` counts results by stream and boot.
     """
 
+    leaf: ClassVar[str] = "result"
+
     id: str
     t: float
     boot_id: str
@@ -170,6 +172,11 @@ class Result:
     residual: float | None
     latency_ms: float
     historical: bool = False
+
+    @property
+    def key(self) -> str:
+        """Names this message alone."""
+        return self.id
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object as plain Python, in the order that is published, floats rounded for the wire."""

@@ -14,12 +14,13 @@ class What(str, Enum):
 
     config = "config"
     result = "result"
+    event = "event"
     manifest = "manifest"
 
 
 def schema(
     what: What = typer.Argument(
-        What.config, help="The configuration file, a result message, or a bundle's manifest."
+        What.config, help="The configuration file, a result, an event, or a bundle's manifest."
     ),
 ) -> None:
     """Print a JSON schema."""

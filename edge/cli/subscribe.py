@@ -1,4 +1,4 @@
-"""`edge-agent subscribe`: results as they come, from any machine."""
+"""`edge-agent subscribe`: results or events as they come, from any machine."""
 
 from __future__ import annotations
 
@@ -20,23 +20,27 @@ def subscribe(
     of_node: str | None = typer.Option(
         None, "--node", metavar="ID", help="Only this agent's. Default: every agent's."
     ),
-    json_lines: bool = typer.Option(False, "--json", help="One JSON result a line, as it was published."),
+    events: bool = typer.Option(
+        False, "--events", help="Show events (what began, goes on, is over) instead of results."
+    ),
+    json_lines: bool = typer.Option(False, "--json", help="One JSON object a line, as it was published."),
     count: int = typer.Option(
-        0, "--count", metavar="N", min=0, help="End after so many results; 0 never ends."
+        0, "--count", metavar="N", min=0, help="End after so many messages; 0 never ends."
     ),
     timeout_s: float = typer.Option(
         0.0,
         "--timeout-s",
         metavar="X",
         min=0.0,
-        help="End with exit code 1 after so long without a result; 0 never.",
+        help="End with exit code 1 after so long without a message; 0 never.",
     ),
 ) -> None:
-    """Show results from the broker until Ctrl-C."""
+    """Show results, or events, from the broker until Ctrl-C."""
     from edge.cli import logs
     from edge.cli.run import Stop
-    from edge.cli.show import line
-    from edge.errors import ResultError
+    from edge.cli.show import event_line, line
+    from edge.errors import EventError, ResultError
+    from edge.events import Event
     from edge.mqtt_link import MqttLink
     from edge.names import is_name
     from edge.settings import ConfigError
@@ -50,18 +54,22 @@ def subscribe(
     stop, over = Stop(), threading.Event()
     stop.install()
     seen, heard = 0, time.monotonic()
+    what, leaf = ("an event", "event") if events else ("a result", "result")
 
     def show(message: Any) -> None:
         nonlocal seen, heard
         if over.is_set():
             return
         try:
-            result = Result.from_json(message.payload)
-        except ResultError as error:
-            typer.echo(f"not a result on {message.topic!a}: {error}", err=True)
+            if events:
+                shown = event_line(Event.from_json(message.payload))
+            else:
+                shown = line(Result.from_json(message.payload))
+        except (ResultError, EventError) as error:
+            typer.echo(f"not {what} on {message.topic!a}: {error}", err=True)
             return
         try:
-            typer.echo(message.payload.decode() if json_lines else line(result))
+            typer.echo(message.payload.decode() if json_lines else shown)
         except BrokenPipeError:
             over.set()
             return
@@ -72,7 +80,7 @@ def subscribe(
     link = MqttLink(
         settings.mqtt,
         f"{settings.node.base}-subscribe-{uuid.uuid4().hex[:8]}",
-        on_connected=lambda: link.subscribe([results_filter(settings.node.base, stream, of_node)]),
+        on_connected=lambda: link.subscribe([results_filter(settings.node.base, stream, of_node, leaf)]),
         on_message=show,
     )
     worker = threading.Thread(target=link.run, args=(over,), name="edge-subscribe", daemon=True)
@@ -84,7 +92,7 @@ def subscribe(
     over.set()
     worker.join(3.0)
     if timed_out:
-        typer.echo(f"error: no result within {timeout_s:g} s{_why(link)}", err=True)
+        typer.echo(f"error: no {leaf} within {timeout_s:g} s{_why(link)}", err=True)
         raise typer.Exit(1)
 
 

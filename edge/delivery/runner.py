@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from edge.backoff import Backoff
 from edge.delivery.sinks.base import Sink, SinkError, SinkGone, SinkWaiting
 from edge.delivery.spool import Entry, Spool
+from edge.events import Message
 from edge.metrics import Metrics
-from edge.types import Result
 from edge.warnings_once import WarnOnce
 
 log = logging.getLogger("edge.delivery")
@@ -23,6 +23,7 @@ IDLE_S = 0.5  # how late a stop may be noticed while there is nothing to deliver
 class SinkRunner:
     """One sink's thread. `offer` from any thread; `run` in its own, until `stop`, then what is left within the grace.
 
+    `holds` are the leaves ("result", "event") that this sink is given; whoever offers looks there.
     A result that waited longer than `historical_after_s` is marked historical. What the spool gives up, and what the
     sink refuses for good, is counted as `dropped` by reason.
     """
@@ -38,8 +39,10 @@ class SinkRunner:
         retry_max_s: float = 30.0,
         historical_after_s: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
+        holds: Collection[str] = ("result", "event"),
     ) -> None:
         self.sink, self.spool = sink, spool
+        self.holds = frozenset(holds)
         self._metrics = metrics
         self._batch = batch
         self._pause = Backoff(retry_min_s, retry_max_s)
@@ -50,7 +53,7 @@ class SinkRunner:
         self.gone = False
         self.last_error = ""
 
-    def offer(self, result: Result) -> None:
+    def offer(self, result: Message) -> None:
         """Queue a result; never blocks."""
         if self.gone:
             self._metrics.add_by("dropped", "sink_gone")

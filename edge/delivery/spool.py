@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, Protocol
 
-from edge.types import Result
+from edge.events import Message
 
 Overflow = Literal["drop_oldest", "refuse_newest"]
 
@@ -20,14 +20,14 @@ class Entry:
     """A waiting result; `key` rises, `queued_s` is the monotonic time at which it came."""
 
     key: int
-    result: Result
+    result: Message
     queued_s: float
 
 
 class Spool(Protocol):
     """Put from any thread; peek and remove from the runner's."""
 
-    def put(self, result: Result) -> int:
+    def put(self, result: Message) -> int:
         """Keep the result. Returns how many results were given up for want of room, this one included."""
         ...
 
@@ -58,7 +58,7 @@ class MemorySpool:
         self._next_key = 0
         self._awake = False
 
-    def put(self, result: Result) -> int:
+    def put(self, result: Message) -> int:
         with self._changed:
             given_up = 0
             if len(self._entries) >= self._cap:

@@ -1,4 +1,6 @@
-"""JSON schemas for programs in other languages: result.json (what is published), manifest.json (in a bundle)."""
+"""JSON schemas for programs in other languages: result.json and event.json (what is published),
+manifest.json (in a bundle).
+"""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from edge.events import Event
 from edge.types import Result
 from tests.conftest import free_port
 
@@ -168,6 +169,9 @@ class Listener:
 
     def results(self) -> list[Result]:
         return [Result.from_json(payload) for payload in self.of("result")]
+
+    def events(self) -> list[Event]:
+        return [Event.from_json(payload) for payload in self.of("event")]
 
     def wait_results(self, count: int, timeout_s: float = 30.0) -> list[Result]:
         try:

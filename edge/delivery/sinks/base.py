@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from edge.errors import EdgeError
-from edge.types import Result
+from edge.events import Message
 
 
 class SinkError(EdgeError):
@@ -40,7 +40,7 @@ class Sink(Protocol):
         """Get ready; raises SinkError."""
         ...
 
-    def write(self, results: Sequence[Result]) -> None:
+    def write(self, results: Sequence[Message]) -> None:
         """Hand over all results and see that they arrived; raises SinkError."""
         ...
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from edge.delivery.sinks.base import SinkError, SinkGone
-from edge.types import Result
+from edge.events import Message
 
 
 class FileSink:
@@ -35,7 +35,7 @@ class FileSink:
             self.close()
             raise SinkError(self._says(error)) from error
 
-    def write(self, results: Sequence[Result]) -> None:
+    def write(self, results: Sequence[Message]) -> None:
         data = "".join(result.to_json() + "\n" for result in results).encode("utf-8")
         assert self._whole is not None
         try:
@@ -74,7 +74,7 @@ class StdoutSink:
     def open(self) -> None:
         pass
 
-    def write(self, results: Sequence[Result]) -> None:
+    def write(self, results: Sequence[Message]) -> None:
         out = self._out or sys.stdout
         try:
             out.write("".join(result.to_json() + "\n" for result in results))

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edge.delivery.sinks.base import SinkError, SinkWaiting
+from edge.events import Message
 from edge.mqtt_link import BrokerError, MqttLink
 from edge.topics import Topics
-from edge.types import Result
 
 CONNECT_S = 0.5  # how long opening waits for the connection: a stop must not wait longer
 REFUSED_FOR_GOOD = frozenset(
@@ -58,7 +58,7 @@ class MqttSink:
         self._link, self._topics, self._last = link, topics, last
         self._ack_timeout_s, self._clock = ack_timeout_s, clock
         self._acked = threading.Condition()
-        self._flights: dict[tuple[str, str], _Flight] = {}  # (id, leaf): bounded by the batch
+        self._flights: dict[tuple[str, str], _Flight] = {}  # (message's key, leaf): bounded by the batch
         self._by_mid: dict[int, _Flight] = {}  # those not acknowledged
         self._sending = False
         self._early: dict[int, int] = {}
@@ -80,17 +80,19 @@ class MqttSink:
         if not self._link.wait_connected(CONNECT_S):
             raise SinkWaiting(self._link.last_error or "not connected")
 
-    def write(self, results: Sequence[Result]) -> None:
-        latest = {r.stream: r.id for r in results if not r.historical} if self._last else {}
+    def write(self, results: Sequence[Message]) -> None:
+        latest = (
+            {r.stream: r.id for r in results if r.leaf == "result" and not r.historical} if self._last else {}
+        )
         wanted: list[tuple[int, tuple[str, str]]] = []
         keep: set[tuple[str, str]] = set()
         for at, result in enumerate(results):
-            leaves = ["result"]
-            if latest.get(result.stream) == result.id:
+            leaves = [result.leaf]
+            if result.leaf == "result" and latest.get(result.stream) == result.id:
                 leaves.append("last")
             payload = ""
             for leaf in leaves:
-                key = (result.id, leaf)
+                key = (result.key, leaf)
                 keep.add(key)
                 wanted.append((at, key))
                 if key not in self._flights:
