@@ -41,9 +41,9 @@ def test_events_reach_subscribers_and_a_file(broker: Broker, tmp_path: Path):
     sinks = ["--sink", f"file:{path},holds=events", "--sink", f"file:{tmp_path / 'results.jsonl'}"]
     broker.start()
     with listener(broker.port) as client, agent(tmp_path, *words(broker, bundle, *sinks)):
+        command = [sys.executable, "-m", "edge.cli", "subscribe", "--events", "--count", "2"]
         watcher = subprocess.Popen(
-            [sys.executable, "-m", "edge.cli", "subscribe", "--events", "--mqtt-port", str(broker.port)]
-            + ["--count", "2", "--timeout-s", "20"],
+            [*command, "--mqtt-port", str(broker.port), "--timeout-s", "20"],
             stdout=subprocess.PIPE,
             text=True,
         )
