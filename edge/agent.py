@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from edge import config, health
 from edge.announce import Announcer
-from edge.backoff import Backoff
 from edge.blockqueue import BlockQueue
 from edge.build import load_bundle, make_runner, make_sources
 from edge.clock import SYSTEM_CLOCK, Clock
@@ -27,13 +26,19 @@ from edge.delivery.sinks.base import Sink
 from edge.engine import Engine
 from edge.events import Event
 from edge.metrics import Metrics
+from edge.pipeline.classify import Classifier
 from edge.pipeline.runtime import runtime_name
 from edge.presence import Presence
+from edge.quarantine import Quarantine
+from edge.rescue import Rescue
 from edge.settings import ConfigError, suggestion
 from edge.sources.answers import Answering
-from edge.sources.base import Closed, Source
+from edge.sources.base import Source
+from edge.sources.trust import state_dir
+from edge.supervise import Supervisor
 from edge.topics import STATE_OFFLINE, Topics
 from edge.types import Result, SampleBlock, Window
+from edge.watchdog import Notifier, Progress, Watchdog
 
 if TYPE_CHECKING:
     from edge.mqtt_link import MqttLink
@@ -75,11 +80,25 @@ class Agent:
             idle_s=settings.pipeline.stream_idle_s,
             clock=clock,
             on_verdict=self._answer,
+            rescue=Rescue(
+                Quarantine(state_dir(settings.node) / f"quarantine-{settings.node.id}"),
+                self.metrics,
+                lambda bundle: Classifier(bundle, settings.bundle.threads),
+                clock,
+            ),
         )
         self.topics = Topics(settings.node.base, settings.node.id)
         self.sources: list[Source] = make_sources(settings, bundle.manifest.input, self.metrics, clock)
         self._answering = [source for source in self.sources if isinstance(source, Answering)]
         self._queue: BlockQueue[tuple[SampleBlock, bool]] = BlockQueue(settings.pipeline.queue_blocks)
+        self._supervisor = Supervisor(self.metrics, clock.monotonic)
+        self._progress = Progress(
+            lambda: self._queue.unfinished,
+            lambda: self._queue.finished + self.metrics.count("windows"),
+            clock.monotonic,
+        )
+        self._notifier = Notifier()
+        self._watchdog = Watchdog(self._notifier, self._stuck, clock.monotonic)
         self._presence = Presence(settings.pipeline.silent_s, clock.monotonic)
         self._announcer = Announcer(self.topics)
         self._decisions = Decisions(
@@ -119,6 +138,7 @@ class Agent:
         try:
             while not should_stop() and not self._done():
                 self._tell_ready()
+                self._watchdog.tick()
                 self._tell_health()
                 for stream in self._presence.silent():
                     self._announcer.availability(stream, False)
@@ -139,6 +159,7 @@ class Agent:
                 {"name": r.sink.name, "kind": r.sink.kind, "waiting": len(r.spool), "error": r.last_error}
                 for r in self.runners
             ],
+            problems=self._problems(),
             counters=self.metrics.snapshot(),
         )
 
@@ -247,16 +268,16 @@ class Agent:
     def _start(self) -> None:
         self._announcer.info(self.info())
         if self._requests is not None:
-            self._thread("requests", partial(self._requests.run, self._stop_sinks))
+            self._part("requests", self._requests.run, self._stop_sinks, watched=False)
         if self._link is not None:
-            self._link_thread = self._thread("link", partial(self._link.run, self._stop_link))
+            self._link_thread = self._part("link", self._link.run, self._stop_link)
         self._sink_threads = [
-            self._thread(f"sink-{r.sink.kind}", partial(r.run, self._stop_sinks, self._sinks_grace))
+            self._part(f"sink-{r.sink.kind}", partial(r.run, grace_s=self._sinks_grace), self._stop_sinks)
             for r in self.runners
         ]
-        self._pipeline_thread = self._thread("pipeline", self._run_pipeline)
+        self._pipeline_thread = self._part("pipeline", self._run_pipeline, self._stop_sources, watched=False)
         self._source_threads = [
-            self._thread(f"source-{s.name}", partial(self._run_source, s)) for s in self.sources
+            self._part(f"source-{s.name}", partial(self._run_source, s), self._stop_sources) for s in self.sources
         ]
         log.info(
             "started: %s, node %s, %s -> %s",
@@ -265,6 +286,8 @@ class Agent:
             "+".join(s.name for s in self.sources),
             "+".join(r.sink.name for r in self.runners),
         )
+        # Not once the broker is there: an agent that waits for one has started.
+        self._notifier.tell("READY=1")
 
     def _tell_ready(self) -> None:
         """`online` means that nothing sent from now on is missed, not that the process runs."""
@@ -272,6 +295,25 @@ class Agent:
             self._ready = True
             self._announcer.online()
             log.info("ready in %.2f s", self._clock.monotonic() - self._began)
+
+    def _part(
+        self, name: str, body: Callable[[threading.Event], object], stop: threading.Event, *, watched: bool = True
+    ) -> threading.Thread:
+        """A thread that is started again where it fails; watched: it looks at its stop several times a minute."""
+        name = self._supervisor.name(name)
+        seen = self._supervisor.pulse(name, stop, lambda: self._queue.full) if watched else stop
+        return self._thread(name, lambda: self._supervisor.keep(name, partial(body, seen), stop))
+
+    def _stuck(self) -> dict[str, str]:
+        """Parts that do not move; the pipeline only while samples wait, as nothing need move where nothing is due."""
+        limit_s = self.settings.health.stuck_s
+        stuck = self._supervisor.stuck(limit_s)
+        if self._progress.still_s() > limit_s:
+            stuck["pipeline"] = f"samples wait, and none was worked off for {limit_s:g} s"
+        return stuck
+
+    def _problems(self) -> dict[str, str]:
+        return {**self._stuck(), **self._supervisor.down}
 
     def _thread(self, name: str, target: Callable[[], object]) -> threading.Thread:
         # Daemons, so that a hanging driver or name server cannot keep a stopped agent alive.
@@ -289,44 +331,37 @@ class Agent:
             and not any(len(runner.spool) for runner in self.runners if not runner.gone)
         )
 
-    def _run_source(self, source: Source) -> None:
-        pause = Backoff(1.0, 30.0)
-
+    def _run_source(self, source: Source, stop: threading.Event) -> None:
         def emit(block: SampleBlock, on_accepted: Callable[[], None] | None = None) -> None:
             self._queue.put((block, source.aligned))
             if on_accepted is not None:
                 on_accepted()
 
-        while not self._stop_sources.is_set():
-            try:
-                source.run(emit, self._stop_sources)
-                return
-            except Closed:
-                return
-            except Exception:
-                self.metrics.add_by("restarts", source.name)
-                log.exception("source %s failed; starting it again", source.name)
-                self._stop_sources.wait(pause.next_s())
+        source.run(emit, stop)
 
-    def _run_pipeline(self) -> None:
+    def _run_pipeline(self, stop: threading.Event) -> None:
         while items := self._queue.get_many(BATCH_BLOCKS):
-            for block, aligned in items:
-                if self._left(PIPELINE_BY_S) <= 0:
-                    self.metrics.add_by("dropped", "stopping")
-                    continue
-                self._process(block, aligned)
-            self._queue.done(len(items))
+            try:
+                for block, aligned in items:
+                    if self._left(PIPELINE_BY_S) <= 0:
+                        self.metrics.add_by("dropped", "stopping")
+                        continue
+                    self._process(block, aligned)
+            finally:
+                self._queue.done(len(items))
         self._tell(self._decisions.stop())
 
     def _process(self, block: SampleBlock, aligned: bool) -> None:
         try:
-            results = self.engine.push(block, aligned=aligned)
+            self._work(block, aligned)
         except Exception:
             # One stream's poison must not end the others; its state may be what is wrong.
             self.metrics.add_by("dropped", "failed_block")
             log.exception("stream %s: block dropped, stream starts anew", block.stream)
             self.engine.drop(block.stream)
-            return
+
+    def _work(self, block: SampleBlock, aligned: bool) -> None:
+        results = self.engine.push(block, aligned=aligned)
         if self._presence.heard(block.stream, block.values.shape[0] / block.rate_hz):
             self._announcer.availability(block.stream, True)
         for result in results:
@@ -360,6 +395,7 @@ class Agent:
     def _stop(self) -> None:
         """In the order of the samples: stop reading, classify what was taken, deliver it, say `stopped`."""
         self._stop_at = self._clock.monotonic()
+        self._notifier.tell("STOPPING=1")
         self._stop_sources.set()
         self._queue.close()
         self._join(self._source_threads, SOURCES_BY_S)

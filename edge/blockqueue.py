@@ -26,6 +26,11 @@ class BlockQueue(Generic[Item]):
         self._room = threading.Condition(lock)
         self._closed = False
         self._unfinished = 0
+        self.finished = 0  # items worked off so far
+
+    @property
+    def full(self) -> bool:
+        return len(self._items) >= self._cap
 
     @property
     def unfinished(self) -> int:
@@ -59,6 +64,7 @@ class BlockQueue(Generic[Item]):
         """So many of the items taken are worked off."""
         with self._some:
             self._unfinished -= count
+            self.finished += count
 
     def close(self) -> None:
         """Refuse further items; what is inside can still be taken."""

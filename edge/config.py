@@ -406,6 +406,11 @@ class HealthSettings(Section):
     """What the agent tells about itself."""
 
     period_s: Seconds = Field(default=30.0, description="`health` is published this often.")
+    stuck_s: Seconds = Field(
+        default=60.0,
+        description="A part that has not moved for so long, or samples that wait so long without a window being "
+        "answered: told in `health`, and systemd's watchdog is no longer fed.",
+    )
 
 
 class RequestSettings(Section):

@@ -18,6 +18,7 @@ from edge.pipeline.classify import Classifier
 from edge.pipeline.identity import result_id
 from edge.pipeline.verdict import Judge
 from edge.pipeline.windows import WindowCounters, Windower
+from edge.rescue import Rescue
 from edge.streamtable import StreamTable
 from edge.types import Result, ResultWindow, SampleBlock, Window
 from edge.warnings_once import WarnOnce
@@ -41,7 +42,8 @@ class _Stream:
 class Engine:
     """One bundle over many streams. Used by one thread; the counters may be read from others.
 
-    `on_verdict` sees each window with its result; it must return at once.
+    `on_verdict` sees each window with its result; it must return at once. `rescue` takes over where the model fails on
+    a window; without it, that is the caller's.
     """
 
     def __init__(
@@ -56,8 +58,10 @@ class Engine:
         idle_s: float = 3600.0,
         clock: Clock = SYSTEM_CLOCK,
         on_verdict: Callable[[Window, Result], None] | None = None,
+        rescue: Rescue | None = None,
     ) -> None:
         self.bundle = bundle
+        self._rescue = rescue
         self._on_verdict = on_verdict
         self._spec = bundle.manifest.input
         self._model = bundle.manifest.ref
@@ -128,7 +132,12 @@ class Engine:
         stream.counted = now
 
     def _classify(self, stream: _Stream, window: Window) -> Result:
-        scores = self._classifier.classify(window)
+        try:
+            scores = self._classifier.classify(window)
+        except Exception as error:
+            if self._rescue is None:
+                raise
+            self._classifier, scores = self._rescue.again(self.bundle, self._classifier, window, error)
         verdict = self._judge.push(window, scores)
         seq, stream.seq = stream.seq, stream.seq + 1
         self._metrics.add("windows")

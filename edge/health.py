@@ -75,13 +75,17 @@ def health(
     sources: Sequence[Mapping[str, object]],
     sinks: Sequence[Mapping[str, object]],
     counters: Mapping[str, object],
+    problems: Mapping[str, str] | None = None,
 ) -> dict[str, object]:
-    """The state of things now; `status` is "degraded" while a source or sink has an error, with the reasons."""
+    """The state of things now; `status` is "degraded" while a source or sink has an error, with the reasons.
+
+    `problems`: parts of the agent that are down or stuck, by name.
+    """
     reasons = [
         f"{part.get('kind', part.get('name', '?'))}: {part['error']}"
         for part in (*sources, *sinks)
         if part.get("error")
-    ]
+    ] + [f"{name}: {why}" for name, why in (problems or {}).items()]
     return {
         "schema": HEALTH_SCHEMA,
         "t": rfc3339(now),

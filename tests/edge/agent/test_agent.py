@@ -143,14 +143,12 @@ def _one_result(flags: dict[str, Any]) -> list[Result]:
 def test_a_source_that_fails_is_started_again(
     flags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr(
-        "edge.agent.Backoff", lambda low, high: type("B", (), {"next_s": lambda self: 0.01})()
-    )
+    monkeypatch.setattr("edge.supervise.RESTART_MIN_S", 0.01)
     made = agent(flags, Fed([block(signal(WINDOW))], fail=2))
     with caplog.at_level(logging.ERROR):
         made.run(stop_when(lambda: False))
     assert len(results(tmp_path)) == 1
-    assert made.metrics.by("restarts") == {"fed": 2}
+    assert made.metrics.by("restarts") == {"source-fed": 2}
 
 
 def test_one_stream_that_breaks_the_pipeline_does_not_end_the_others(
