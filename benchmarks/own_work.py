@@ -100,7 +100,7 @@ def measure(
     )
     arrivals = Arrivals()
     agent = Agent(settings, clock=Clock(monotonic=lambda: arrivals.now_s, utc=lambda: 1.8e9 + arrivals.now_s))
-    classifier = agent.engine._classifier
+    classifier = agent.engine._serving.classifier
     timed = classifier._interpreter = TimedInterpreter(classifier._interpreter)
     source: Any = agent.sources[0]
     source._emit = lambda block, ack=None: agent._queue.put((block, source.aligned))

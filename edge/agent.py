@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from edge import config, health
 from edge.announce import Announcer
 from edge.blockqueue import BlockQueue
-from edge.build import load_bundle, make_runner, make_sources
+from edge.build import make_runner, make_sources
 from edge.clock import SYSTEM_CLOCK, Clock
 from edge.decisions import Decisions, hour_json
 from edge.delivery.runner import SinkRunner
@@ -26,6 +26,8 @@ from edge.delivery.sinks.base import Sink
 from edge.engine import Engine
 from edge.events import Event
 from edge.metrics import Metrics
+from edge.models import service as model_service
+from edge.models.updater import Updater
 from edge.pipeline.classify import Classifier
 from edge.pipeline.runtime import runtime_name
 from edge.presence import Presence
@@ -34,10 +36,10 @@ from edge.rescue import Rescue
 from edge.settings import ConfigError, suggestion
 from edge.sources.answers import Answering
 from edge.sources.base import Source
-from edge.sources.trust import state_dir
+from edge.sources.trust import SerialShared, state_dir
 from edge.supervise import Supervisor
 from edge.topics import STATE_OFFLINE, Topics
-from edge.types import Result, SampleBlock, Window
+from edge.types import Result, SampleBlock, Window, rfc3339
 from edge.watchdog import Notifier, Progress, Watchdog
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ log = logging.getLogger("edge.agent")
 TICK_S = 0.2
 LOOK_S = 1.0
 BATCH_BLOCKS = 64
+REPLACE_S = 2.0  # how long a source that is replaced may take to end
 # A stop ends within 5 s whatever hangs; when each stage must be done, in seconds after the stop.
 SOURCES_BY_S, PIPELINE_BY_S, SINKS_BY_S, STOPPED_BY_S, END_BY_S = 1.0, 2.2, 3.6, 4.1, 4.6
 
@@ -69,10 +72,11 @@ class Agent:
         self._clock = clock
         self._on_result = on_result
         self._began, self._started = clock.monotonic(), clock.utc()
-        bundle, classifier = load_bundle(settings.bundle)
+        folder = model_service.model_folder(settings)
+        begun = model_service.begin(settings, folder, clock)
         self.engine = Engine(
-            bundle,
-            classifier,
+            begun.bundle,
+            begun.classifier,
             node=settings.node.id,
             boot_id=self.boot_id,
             metrics=self.metrics,
@@ -88,8 +92,9 @@ class Agent:
             ),
         )
         self.topics = Topics(settings.node.base, settings.node.id)
-        self.sources: list[Source] = make_sources(settings, bundle.manifest.input, self.metrics, clock)
-        self._answering = [source for source in self.sources if isinstance(source, Answering)]
+        self.serial = SerialShared()
+        spec = begun.bundle.manifest.input
+        self.sources: list[Source] = make_sources(settings, spec, self.metrics, clock, self.serial)
         self._queue: BlockQueue[tuple[SampleBlock, bool]] = BlockQueue(settings.pipeline.queue_blocks)
         self._supervisor = Supervisor(self.metrics, clock.monotonic)
         self._progress = Progress(
@@ -103,14 +108,15 @@ class Agent:
         self._announcer = Announcer(self.topics)
         self._decisions = Decisions(
             settings.events,
-            bundle.manifest.labels,
+            begun.bundle.manifest.labels,
             max_streams=settings.pipeline.max_streams,
             idle_s=settings.pipeline.stream_idle_s,
             metrics=self.metrics,
             clock=clock,
             on_hour=lambda hour: self._announcer.attack_rate(hour.stream, hour_json(hour)),
         )
-        self._stop_sources = threading.Event()
+        self._stops: dict[threading.Thread, threading.Event] = {}  # of each source's thread
+        self._stop_pipeline = threading.Event()
         self._stop_sinks = threading.Event()
         self._stop_link = threading.Event()
         self._stop_at: float | None = None
@@ -121,6 +127,10 @@ class Agent:
         self._link: MqttLink | None = None
         self._link_thread: threading.Thread | None = None
         self._requests: RequestService | None = None
+        self.updater = Updater(
+            settings, folder, self.engine, begun, clock=clock, event=self.event, spawn=self._thread
+        )
+        self.config_refused = ""
         self.runners = self._make_sinks()
         if settings.requests.enabled and self._link is None:
             raise ConfigError("requests come over a sink of kind mqtt; add one", key="requests.enabled")
@@ -129,8 +139,9 @@ class Agent:
         self._event_runners = [r for r in self.runners if "event" in r.holds]
         self.metrics.gauge("queue_blocks", lambda: len(self._queue))
 
-    def run(self, should_stop: Callable[[], bool]) -> None:
+    def run(self, should_stop: Callable[[], bool], tick: Callable[[], object] = lambda: None) -> None:
         """Work until `should_stop()`, asked several times a second, or until every source has come to its end.
+        `tick` is called as often, from the same thread: the place to ask for a reload (edge.reload).
 
         Returns with all threads ended, or abandoned where something outside hangs.
         """
@@ -139,6 +150,8 @@ class Agent:
             while not should_stop() and not self._done():
                 self._tell_ready()
                 self._watchdog.tick()
+                self.updater.tick()
+                tick()
                 self._tell_health()
                 for stream in self._presence.silent():
                     self._announcer.availability(stream, False)
@@ -161,6 +174,8 @@ class Agent:
             ],
             problems=self._problems(),
             counters=self.metrics.snapshot(),
+            model=self.updater.facts(),
+            config_refused=self.config_refused,
         )
 
     def info(self) -> dict[str, object]:
@@ -172,6 +187,16 @@ class Agent:
             started=self._started,
             runtime=runtime_name(),
         )
+
+    @property
+    def clock(self) -> Clock:
+        return self._clock
+
+    def event(self, facts: dict[str, object]) -> None:
+        """Tell on the node's `event` topic what happened to the agent itself; any thread."""
+        self._announcer.event({"t": rfc3339(self._clock.utc()), "boot_id": self.boot_id, **facts})
+        if facts.get("kind") == "model":
+            self._announcer.info(self.info())
 
     def online(self) -> list[str]:
         """Streams that are heard now."""
@@ -275,10 +300,8 @@ class Agent:
             self._part(f"sink-{r.sink.kind}", partial(r.run, grace_s=self._sinks_grace), self._stop_sinks)
             for r in self.runners
         ]
-        self._pipeline_thread = self._part("pipeline", self._run_pipeline, self._stop_sources, watched=False)
-        self._source_threads = [
-            self._part(f"source-{s.name}", partial(self._run_source, s), self._stop_sources) for s in self.sources
-        ]
+        self._pipeline_thread = self._part("pipeline", self._run_pipeline, self._stop_pipeline, watched=False)
+        self._source_threads = [self._start_source(source) for source in self.sources]
         log.info(
             "started: %s, node %s, %s -> %s",
             self.engine.bundle.manifest.ref,
@@ -289,11 +312,32 @@ class Agent:
         # Not once the broker is there: an agent that waits for one has started.
         self._notifier.tell("READY=1")
 
+    def _start_source(self, source: Source) -> threading.Thread:
+        stop = threading.Event()
+        thread = self._part(f"source-{source.name}", partial(self._run_source, source), stop)
+        self._stops[thread] = stop
+        return thread
+
+    def replace_sources(self, sources: list[Source]) -> None:
+        """From now on these: those that are in it already go on untouched, what is new starts after what it may take
+        the place of has ended. Streams keep their windows.
+        """
+        old = list(zip(self.sources, self._source_threads, strict=True))
+        gone = [(source, thread) for source, thread in old if source not in sources]
+        for _, thread in gone:
+            self._stops.pop(thread).set()
+        for _, thread in gone:
+            thread.join(REPLACE_S)
+        running = {id(source): thread for source, thread in old}
+        self._source_threads = [running.get(id(s)) or self._start_source(s) for s in sources]
+        self.sources = sources
+
     def _tell_ready(self) -> None:
         """`online` means that nothing sent from now on is missed, not that the process runs."""
         if not self._ready and all(source.is_ready for source in self.sources):
             self._ready = True
             self._announcer.online()
+            self.updater.started()
             log.info("ready in %.2f s", self._clock.monotonic() - self._began)
 
     def _part(
@@ -382,8 +426,10 @@ class Agent:
                 runner.offer(event)
 
     def _answer(self, window: Window, result: Result) -> None:
-        for source in self._answering:
-            source.answer(window, result)
+        for source in self.sources:
+            if isinstance(source, Answering):
+                source.answer(window, result)
+        self.updater.saw(window, result)
 
     def _left(self, by_s: float) -> float:
         """Seconds until a stage of the stop must be done; plenty while nobody stops."""
@@ -396,7 +442,10 @@ class Agent:
         """In the order of the samples: stop reading, classify what was taken, deliver it, say `stopped`."""
         self._stop_at = self._clock.monotonic()
         self._notifier.tell("STOPPING=1")
-        self._stop_sources.set()
+        self.updater.stopped()
+        self._stop_pipeline.set()
+        for stop in self._stops.values():
+            stop.set()
         self._queue.close()
         self._join(self._source_threads, SOURCES_BY_S)
         self._join([self._pipeline_thread], PIPELINE_BY_S)

@@ -1,4 +1,4 @@
-"""The agent's retained topics: state, info, health and each stream's availability.
+"""The agent's own topics: state, info, health and each stream's availability, retained; and its events, which are not.
 
 They are sent at QoS 0 and all of them again at every connect: so an old value can never arrive after a newer one,
 which is what a resend from a client's queue would do.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 
 from edge.mqtt_link import BrokerError, MqttLink
@@ -21,6 +21,9 @@ ONLINE, OFFLINE = "online", "offline"
 # Streams' topics whose last word is kept for the next connect; a gateway that sees more in one outage forgets the
 # oldest. Three topics each for 4,096 streams.
 MAX_STREAM_TOPICS = 3 * 4096
+# Events of the agent itself that wait for the connection: models and configurations change a few times a year.
+MAX_EVENTS = 32
+EVENT_SCHEMA = "wavewall.node-event/1"
 
 
 class Announcer:
@@ -32,6 +35,7 @@ class Announcer:
         self._lock = threading.Lock()
         self._fixed: dict[str, str] = {}
         self._streams: OrderedDict[str, str] = OrderedDict()
+        self._events: deque[str] = deque(maxlen=MAX_EVENTS)
         self._confirmed = threading.Condition()
         self._confirmed_mids: set[int] = set()  # filled while stopping only
         self._stopping = False
@@ -45,6 +49,7 @@ class Announcer:
             everything = [*self._fixed.items(), *self._streams.items()]
         for topic, payload in everything:
             self._send(topic, payload)
+        self._send_events()
 
     def online(self) -> None:
         """The agent takes samples."""
@@ -57,6 +62,23 @@ class Announcer:
 
     def health(self, facts: Mapping[str, object]) -> None:
         self._set(self._topics.health, facts)
+
+    def event(self, facts: Mapping[str, object]) -> None:
+        """Something happened to the agent itself: told once, at QoS 1, now or at the next connect."""
+        self._events.append(json.dumps({"schema": EVENT_SCHEMA, **facts}, separators=(",", ":"), allow_nan=False))
+        self._send_events()
+
+    def _send_events(self) -> None:
+        link = self._link
+        while link is not None and link.connected:
+            try:
+                payload = self._events.popleft()
+            except IndexError:
+                return
+            try:
+                link.publish(self._topics.event, payload, qos=1)
+            except BrokerError as error:
+                log.warning("event not told: %s", error)
 
     def availability(self, stream: str, online: bool) -> None:
         self.stream(self._topics.stream(stream, "availability"), ONLINE if online else OFFLINE)

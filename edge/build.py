@@ -25,10 +25,14 @@ def bundle_path(settings: config.BundleSettings) -> Path:
     return resolve_bundle(settings.path if settings.path is not None else settings.name)
 
 
+def trusted_key(settings: config.BundleSettings) -> bytes | None:
+    """The key that bundles must be signed with, None where any will do. Raises KeyFileError."""
+    return signing.load_public_key(settings.key) if settings.key is not None else None
+
+
 def load_bundle(settings: config.BundleSettings) -> tuple[Bundle, Classifier]:
     """The bundle, every check passed, and its classifier. Raises EdgeError."""
-    key = signing.load_public_key(settings.key) if settings.key is not None else None
-    return load_verified(bundle_path(settings), key, settings.threads)
+    return load_verified(bundle_path(settings), trusted_key(settings), settings.threads)
 
 
 def make_source(
@@ -64,13 +68,15 @@ def make_source(
     return Replay(part, spec, clock=clock)
 
 
-def make_sources(settings: config.Settings, spec: InputSpec, metrics: Metrics, clock: Clock) -> list[Source]:
+def make_sources(
+    settings: config.Settings, spec: InputSpec, metrics: Metrics, clock: Clock, serial: SerialShared | None = None
+) -> list[Source]:
     """All sources. Raises EdgeError that names the entry."""
     kinds = [part.kind for part in settings.source]
     if kinds.count("mqtt") > 1:
         raise ConfigError("two sources of kind mqtt would take each sample twice; name all streams in one")
     out = []
-    serial = SerialShared()
+    serial = serial or SerialShared()
     for at, part in enumerate(settings.source):
         try:
             out.append(make_source(part, settings, spec, metrics, clock, serial))

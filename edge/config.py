@@ -175,6 +175,43 @@ class BundleSettings(Section):
     threads: int = Field(default=1, ge=1, le=64, description="Interpreter threads.")
 
 
+class ModelSettings(Section):
+    """Bundles side by side, and what a new one must show before it takes over."""
+
+    folder: Path | None = Field(
+        default=None, description="Folder of installed bundles. Default: models/NODE below node.state_dir."
+    )
+    keep: int = Field(
+        default=4, ge=3, le=100, description="Most bundles kept there beside the active and the previous one."
+    )
+    canary_windows: int = Field(
+        default=200, ge=1, le=1_000_000, description="Live windows on which a new bundle runs beside the old one."
+    )
+    canary_s: Seconds = Field(default=600.0, description="Longest time for that; then what was seen decides.")
+    min_agreement: float = Field(
+        default=0.9, ge=0, le=1, description="Least share of live windows on which both give the same label."
+    )
+    max_latency_ratio: float = Field(
+        default=3.0, gt=0, le=1000, description="Most that a window may take, as a multiple of the old bundle's time."
+    )
+    max_withheld_rise: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Most by which the share of windows answered abstain or suspect may rise.",
+    )
+    min_robust_accuracy: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Least share of the bundle's own attacked golden windows on which it keeps its answer; "
+        "0 takes bundles without such windows, too.",
+    )
+    watch_s: Seconds = Field(
+        default=300.0, description="An agent that crashes within this time after a change takes the old bundle back."
+    )
+
+
 class SerialSource(Section):
     """A device on a serial port, USB or pseudo-terminal."""
 
@@ -438,6 +475,7 @@ class Settings(Section):
     node: NodeSettings = Field(default_factory=NodeSettings)
     mqtt: MqttSettings = Field(default_factory=MqttSettings)
     bundle: BundleSettings = Field(default_factory=BundleSettings)
+    model: ModelSettings = Field(default_factory=ModelSettings)
     source: tuple[SourceSettings, ...] = Field(
         default_factory=lambda: (MqttSource(),),
         min_length=1,

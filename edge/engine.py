@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from edge.bundle import Bundle
@@ -20,7 +20,7 @@ from edge.pipeline.verdict import Judge
 from edge.pipeline.windows import WindowCounters, Windower
 from edge.rescue import Rescue
 from edge.streamtable import StreamTable
-from edge.types import Result, ResultWindow, SampleBlock, Window
+from edge.types import Result, ResultWindow, SampleBlock, Scores, Window
 from edge.warnings_once import WarnOnce
 
 log = logging.getLogger("edge.engine")
@@ -37,6 +37,20 @@ class _Stream:
     windower: Windower
     seq: int = 0
     counted: tuple[int, ...] = (0,) * len(_COUNTED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Serving:
+    """What answers: taken as a whole for each window, so that a change falls between two windows."""
+
+    bundle: Bundle
+    classifier: Classifier
+    judge: Judge
+    model: str
+
+
+def _serving(bundle: Bundle, classifier: Classifier) -> _Serving:
+    return _Serving(bundle, classifier, Judge(bundle.manifest), bundle.manifest.ref)
 
 
 class Engine:
@@ -60,13 +74,12 @@ class Engine:
         on_verdict: Callable[[Window, Result], None] | None = None,
         rescue: Rescue | None = None,
     ) -> None:
-        self.bundle = bundle
+        self._serving = _serving(bundle, classifier)
+        self._fallback: _Serving | None = None
+        self._failure = ""
         self._rescue = rescue
         self._on_verdict = on_verdict
         self._spec = bundle.manifest.input
-        self._model = bundle.manifest.ref
-        self._classifier = classifier
-        self._judge = Judge(bundle.manifest)
         self._node, self._boot_id = node, boot_id
         self._metrics = metrics
         self._max_streams = max_streams
@@ -79,6 +92,26 @@ class Engine:
             idle_s,
             clock.monotonic,
         )
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle that answers now."""
+        return self._serving.bundle
+
+    def swap(self, bundle: Bundle, classifier: Classifier) -> None:
+        """From the next window on this bundle answers; any thread. Its input must be that of the one before, which is
+        kept for the case that the new one fails.
+        """
+        self._fallback, self._serving = self._serving, _serving(bundle, classifier)
+
+    def forget_fallback(self) -> None:
+        """The new bundle has proved itself: let go of the old one."""
+        self._fallback = None
+
+    def take_failure(self) -> str:
+        """Why the bundle of the last swap was given up, once; "" while it was not."""
+        failure, self._failure = self._failure, ""
+        return failure
 
     @property
     def streams(self) -> int:
@@ -132,13 +165,8 @@ class Engine:
         stream.counted = now
 
     def _classify(self, stream: _Stream, window: Window) -> Result:
-        try:
-            scores = self._classifier.classify(window)
-        except Exception as error:
-            if self._rescue is None:
-                raise
-            self._classifier, scores = self._rescue.again(self.bundle, self._classifier, window, error)
-        verdict = self._judge.push(window, scores)
+        serving, scores = self._scores(window)
+        verdict = serving.judge.push(window, scores)
         seq, stream.seq = stream.seq, stream.seq + 1
         self._metrics.add("windows")
         if verdict.status != "ok":
@@ -154,7 +182,7 @@ class Engine:
             probabilities=verdict.probabilities,
             status=verdict.status,
             reason=verdict.reason,
-            model=self._model,
+            model=serving.model,
             window=ResultWindow(
                 t0=window.t0,
                 n=window.values.shape[0],
@@ -169,3 +197,22 @@ class Engine:
         if self._on_verdict is not None:
             self._on_verdict(window, result)
         return result
+
+    def _scores(self, window: Window) -> tuple[_Serving, Scores]:
+        serving = self._serving
+        try:
+            return serving, serving.classifier.classify(window)
+        except Exception as error:
+            fallback = self._fallback
+            if fallback is not None:
+                # The window that a new bundle fails on is answered by the old one.
+                log.exception("model %s failed on a window of stream %s", serving.model, window.stream)
+                self._serving, self._fallback = fallback, None
+                self._failure = f"failed on a live window: {error!r}"[:300]
+                return self._scores(window)
+            if self._rescue is None:
+                raise
+            classifier, scores = self._rescue.again(serving.bundle, serving.classifier, window, error)
+            if classifier is not serving.classifier and self._serving is serving:
+                self._serving = replace(serving, classifier=classifier)
+            return serving, scores

@@ -76,6 +76,8 @@ def health(
     sinks: Sequence[Mapping[str, object]],
     counters: Mapping[str, object],
     problems: Mapping[str, str] | None = None,
+    model: Mapping[str, object] | None = None,
+    config_refused: str = "",
 ) -> dict[str, object]:
     """The state of things now; `status` is "degraded" while a source or sink has an error, with the reasons.
 
@@ -86,6 +88,8 @@ def health(
         for part in (*sources, *sinks)
         if part.get("error")
     ] + [f"{name}: {why}" for name, why in (problems or {}).items()]
+    if config_refused:
+        reasons.append(f"config: {config_refused}")
     return {
         "schema": HEALTH_SCHEMA,
         "t": rfc3339(now),
@@ -93,6 +97,7 @@ def health(
         "uptime_s": round(uptime_s, 1),
         "status": "degraded" if reasons else "ok",
         "reasons": reasons,
+        "model": dict(model or {}),
         "streams": streams,
         "online": online,
         "sources": list(sources),

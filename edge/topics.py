@@ -40,6 +40,10 @@ class Topics:
     def response(self, verb: str) -> str:
         return f"{self.root}/response/{verb}"
 
+    @property
+    def event(self) -> str:
+        return f"{self.root}/event"
+
     def stream(self, stream: str, leaf: str) -> str:
         """`leaf` is one of samples, result, last, availability, event, attack_rate, windows."""
         return f"{self.root}/stream/{stream}/{leaf}"

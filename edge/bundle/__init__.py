@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from edge.zoo import resolve_bundle
 
+from .attacked import Attacked
 from .manifest import Decision, InputSpec, Manifest, MemberEntry, OutputSpec, Thermometer
 from .store import MAX_BUNDLE_BYTES, Bundle, parse_bundle, read_bundle, write_bundle
 from .vectors import Vectors
 
 __all__ = [
     "MAX_BUNDLE_BYTES",
+    "Attacked",
     "Bundle",
     "Decision",
     "InputSpec",

@@ -27,6 +27,7 @@ from edge.errors import BundleError
 from . import signing
 from .archive import read_stored, write_stored
 from .arrays import read_arrays, write_arrays
+from .attacked import ATTACKED_MEMBER, Attacked, parse_attacked
 from .fields import load_json
 from .manifest import Manifest, MemberEntry
 from .vectors import Vectors, parse_vectors
@@ -46,7 +47,7 @@ _HEAD: Final = "head.npz"
 _VECTORS: Final = "vectors.npz"
 _CARD: Final = "card.json"
 _REQUIRED: Final = (_MODEL, _VECTORS, _CARD)
-_KNOWN: Final = frozenset({*_REQUIRED, _HEAD})
+_KNOWN: Final = frozenset({*_REQUIRED, _HEAD, ATTACKED_MEMBER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ class Bundle:
     """A bundle whose file-level checks passed.
 
     `model` is the TFLite file; `head` the last dense layer's arrays by name, or None; `card` the robustness
-    card. `sha256` is that of manifest.json, which fixes every other member: the bundle's identity. `verified`
-    says that the signature was checked against a trusted key.
+    card; `attacked` attacked golden windows, or None. `sha256` is that of manifest.json, which fixes every other
+    member: the bundle's identity. `verified` says that the signature was checked against a trusted key.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Bundle:
     sha256: str
     signed: bool
     verified: bool
+    attacked: Attacked | None = None
 
 
 def read_bundle(
@@ -122,6 +124,7 @@ def parse_bundle(data: bytes, *, name: str = "", trusted_key: bytes | None = Non
         sha256=hashlib.sha256(stored).hexdigest(),
         signed=signature is not None,
         verified=trusted_key is not None,
+        attacked=_parse_attacked(members.get(ATTACKED_MEMBER), manifest),
     )
 
 
@@ -133,11 +136,12 @@ def write_bundle(
     vectors: Mapping[str, npt.ArrayLike],
     card: Mapping[str, Any],
     signing_key: bytes | None = None,
+    attacked: Mapping[str, npt.ArrayLike] | None = None,
 ) -> Bundle:
     """Write a bundle: equal arguments give equal bytes. Returns it as read_bundle would.
 
-    `vectors` as Vectors names them: windows, valid, one array per output, step_<output>. `signing_key` is a
-    private key of 32 bytes. The file appears whole or not at all. Raises BundleError, OSError.
+    `vectors` as Vectors names them: windows, valid, one array per output, step_<output>; `attacked` as Attacked
+    does. `signing_key` is a private key of 32 bytes. The file appears whole or not at all. Raises BundleError, OSError.
     """
     try:
         card_bytes = (json.dumps(dict(card), indent=1, allow_nan=False) + "\n").encode()
@@ -148,6 +152,8 @@ def write_bundle(
     members = {_MODEL: bytes(model), _VECTORS: write_arrays(vectors), _CARD: card_bytes}
     if head is not None:
         members[_HEAD] = write_arrays(head)
+    if attacked is not None:
+        members[ATTACKED_MEMBER] = write_arrays(attacked)
     entries = {
         name: MemberEntry(hashlib.sha256(content).hexdigest(), len(content))
         for name, content in members.items()
@@ -218,6 +224,10 @@ def _parse_head(data: bytes | None) -> dict[str, npt.NDArray[Any]] | None:
             message = f"{_HEAD}: array {name[:80]!r} holds NaN or infinity; export the bundle again"
             raise BundleError(message, member=_HEAD)
     return arrays
+
+
+def _parse_attacked(data: bytes | None, manifest: Manifest) -> Attacked | None:
+    return None if data is None else parse_attacked(read_arrays(data, ATTACKED_MEMBER), manifest)
 
 
 def _parse_card(data: bytes) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from edge.cli import bench, bundles, check, config, ports, replay, run, subscribe
+from edge.cli import bench, bundles, check, config, model, ports, replay, run, subscribe
 from edge.demo.command import demo
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ check.register(app)
 replay.register(app)
 subscribe.register(app)
 bundles.register(app)
+model.register(app)
 ports.register(app)
 config.register(app)
 bench.register(app)

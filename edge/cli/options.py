@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import typer
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from typer.models import ArgumentInfo
 
 from edge.config import Settings
 from edge.settings import env_name, load_settings, scalar_settings, takes_flag, type_name
@@ -31,11 +33,16 @@ def with_settings(
     """A typer command that takes CONFIG.toml, a flag for each `wanted` setting, and `parts` (--source, --sink, --set),
     loads the settings and calls `command(settings, **its own options)`.
 
-    `command`'s first parameter is the settings; the others are declared as typer knows them.
+    `command`'s first parameter is the settings; the others are declared as typer knows them. One called `loader` gets
+    a function that loads the settings anew from the same places.
     """
     keys: dict[str, str] = {}
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-    parameters = [_config_argument(), *own]
+    reloads = any(parameter.name == "loader" for parameter in own)
+    own = [parameter for parameter in own if parameter.name != "loader"]
+    # What a command is about comes first: `model install FILE [CONFIG.toml]`.
+    subjects = [parameter for parameter in own if isinstance(parameter.default, ArgumentInfo)]
+    parameters = [*subjects, _config_argument(), *(parameter for parameter in own if parameter not in subjects)]
     if parts:
         parameters += _part_options()
     for key, field in scalar_settings():
@@ -53,7 +60,10 @@ def with_settings(
             if given.get(section):
                 flags[section] = given[section]
             given.pop(section, None)
-        command(load_settings(path, os.environ, flags, overrides), **given)
+        loader = partial(load_settings, path, dict(os.environ), flags, overrides)
+        if reloads:
+            given["loader"] = loader
+        command(loader(), **given)
 
     keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
     wrapper.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]

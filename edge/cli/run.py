@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from types import FrameType
 
 import typer
@@ -12,18 +13,28 @@ from edge.cli.options import with_settings
 from edge.config import Settings
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, *, loader: Callable[[], Settings]) -> None:
     """Run the agent until Ctrl-C or SIGTERM, or until a replay has been played to its end.
 
     Without a configuration: samples from and results to the broker on localhost, with the bundle ecg-rhythm.
+    SIGHUP reads the configuration anew; a bad one is refused and the old one kept.
     """
     from edge.agent import Agent
     from edge.cli import logs
 
     logs.set_up(settings.log.level)
-    stop = Stop()
+    stop, hup = Stop(), Hup()
     stop.install()
-    Agent(settings).run(lambda: stop.asked)
+    hup.install()
+    agent = Agent(settings)
+
+    def tick() -> None:
+        if hup.take():
+            from edge.reload import reload
+
+            reload(agent, loader)
+
+    agent.run(lambda: stop.asked, tick)
 
 
 class Stop:
@@ -41,6 +52,24 @@ class Stop:
         if self.asked:
             os._exit(128 + number)
         self.asked = True
+
+
+class Hup:
+    """SIGHUP asks for the configuration to be read anew."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def install(self) -> None:
+        signal.signal(signal.SIGHUP, self._on_signal)
+
+    def take(self) -> bool:
+        """Whether it was asked for since the last call."""
+        asked, self._asked = self._asked, False
+        return asked
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
 
 
 def register(app: typer.Typer) -> None:

@@ -99,6 +99,10 @@ class MqttSamples:
             on_message=self.on_message,
         )
 
+    def follow(self, before: MqttSamples) -> None:
+        """Take over what another source of the same agent remembers of its streams: it ends, this one goes on."""
+        self._streams, self._accepted = before._streams, before._accepted
+
     @property
     def is_ready(self) -> bool:
         """The broker has confirmed our subscription: from then on it keeps what is sent, also while we are away."""

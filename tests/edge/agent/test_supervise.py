@@ -131,7 +131,7 @@ def test_an_interpreter_that_dies_is_made_anew_and_nothing_is_lost(
     make: Callable[..., Agent], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     made = make(Fed([one(name) for name in ("a", "b", "c")]))
-    broken = made.engine._classifier
+    broken = made.engine._serving.classifier
     classify = Classifier.classify
 
     def breaks(self: Classifier, window: Window, **more: Any) -> Any:

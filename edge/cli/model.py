@@ -1,0 +1,138 @@
+"""`edge-agent model`: bundles side by side, and which one answers."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from edge.cli.options import with_settings
+from edge.config import Settings
+
+if TYPE_CHECKING:
+    from edge.models.folder import ModelFolder
+
+POLL_S = 0.2
+# An agent looks for requests once a second.
+TAKEN_WITHIN_S = 5.0
+_DONE = ("activated", "refused")
+
+app = typer.Typer(
+    help="Installed bundles, and which one answers. The agent looks at the same folder; nothing is interrupted.",
+    no_args_is_help=True,
+)
+
+
+def list_models(
+    settings: Settings, *, json_out: bool = typer.Option(False, "--json", help="As JSON.")
+) -> None:
+    """List installed bundles and what became of the last activation."""
+    from dataclasses import asdict
+
+    from edge.models.service import model_folder
+
+    folder = model_folder(settings)
+    have, state = folder.installed(), folder.state()
+    if json_out:
+        facts = {"folder": str(folder.path), "installed": [asdict(one) for one in have], **state}
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    typer.echo(f"{folder.path}: {len(have)} installed")
+    for one in have:
+        role = "active" if one.active else "previous" if one.previous else ""
+        typer.echo(f"{role:<9} {one.ref:<32} {one.sha}  {one.bytes} bytes")
+    if not any(one.active for one in have):
+        typer.echo(f"none is active: the configured bundle answers ({settings.bundle.path or settings.bundle.name})")
+    last = state.get("last")
+    if isinstance(last, dict):
+        typer.echo(f"last: {last.get('file')} {last.get('outcome')} at {last.get('t')}: {last.get('reason')}")
+
+
+def install(
+    settings: Settings,
+    *,
+    file: str = typer.Argument(..., metavar="FILE", help="Bundle file, or the name of a shipped bundle."),
+) -> None:
+    """Check a bundle (hashes, signature, golden vectors) and put it beside the others; nothing else changes."""
+    from edge.build import trusted_key
+    from edge.bundle import resolve_bundle
+    from edge.models.folder import read_file
+    from edge.models.service import model_folder
+    from edge.pipeline.golden import load_verified
+
+    key, path = trusted_key(settings.bundle), resolve_bundle(file)
+    load_verified(path, key, settings.bundle.threads)
+    folder = model_folder(settings)
+    name = folder.install(read_file(path), trusted_key=key, keep=settings.model.keep)
+    typer.echo(f"installed {name}; activate it with: edge-agent model activate {name[:-20]}")
+
+
+def activate(
+    settings: Settings,
+    *,
+    model: str = typer.Argument(..., metavar="MODEL", help="Name, name@version or hash of an installed one."),
+    skip_canary: bool = typer.Option(False, "--skip-canary", help="Do not wait for live windows to compare on."),
+    wait_s: float = typer.Option(
+        3600.0, "--wait-s", metavar="X", min=0.0, help="Wait so long for the outcome; 0 does not wait."
+    ),
+) -> None:
+    """Let the agent change to an installed bundle: checks, a canary on live windows, the switch; or say why not."""
+    from edge.models.service import model_folder
+
+    folder = model_folder(settings)
+    file = folder.find(model)
+    _ask(folder, {"verb": "activate", "model": file, "skip_canary": skip_canary}, wait_s)
+
+
+def rollback(
+    settings: Settings,
+    *,
+    wait_s: float = typer.Option(60.0, "--wait-s", metavar="X", min=0.0, help="Wait so long for the outcome."),
+) -> None:
+    """Let the agent go back to the bundle before."""
+    from edge.models.folder import PREVIOUS, ModelError
+    from edge.models.service import model_folder
+
+    folder = model_folder(settings)
+    if folder.target(PREVIOUS) is None:
+        raise ModelError(f"{folder.path}: there is no previous model to go back to")
+    _ask(folder, {"verb": "rollback"}, wait_s)
+
+
+def _ask(folder: ModelFolder, wanted: dict[str, Any], wait_s: float) -> None:
+    from edge.models.folder import ModelError
+
+    job = uuid.uuid4().hex
+    folder.ask({**wanted, "id": job, "by": "edge-agent model"})
+    began, said = time.monotonic(), ""
+    while time.monotonic() - began < wait_s:
+        progress = folder.progress()
+        if progress.get("id") == job:
+            stage, text = str(progress.get("stage")), str(progress.get("text"))
+            if stage == "refused":
+                raise ModelError(f"not activated: {text}")
+            if stage != said:
+                typer.echo(f"{stage}: {text}")
+                said = stage
+            if stage in _DONE:
+                return
+        elif time.monotonic() - began > TAKEN_WITHIN_S:
+            typer.echo("no agent has taken this up yet: the next one that starts on this folder will")
+            return
+        time.sleep(POLL_S)
+    typer.echo("asked; the outcome is in health, in event, and in: edge-agent model list")
+
+
+def _wanted(key: str) -> bool:
+    return key.partition(".")[0] in ("model", "bundle", "node")
+
+
+def register(parent: typer.Typer) -> None:
+    for name, command in (("list", list_models), ("install", install), ("activate", activate), ("rollback", rollback)):
+        app.command(name)(with_settings(command, _wanted, parts=False))
+    parent.add_typer(app, name="model")
+
+
