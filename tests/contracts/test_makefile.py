@@ -13,6 +13,7 @@ PROGRAMS = (
     "mosquitto",
     "mosquitto_sub",
     "socat",
+    "openssl",
     "gcc",
     "clang",
     "qemu-system-arm",
