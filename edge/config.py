@@ -284,6 +284,25 @@ class MqttSource(Section):
         le=64 << 20,
         description="Larger payloads are dropped: 1 MiB is a minute of JSON at 1 kHz.",
     )
+    quota_speed: float = Field(
+        default=100.0,
+        ge=0,
+        le=1e6,
+        description="A stream may send so many times real time on end; what is more is dropped, so that a flood on it "
+        "does not keep the others waiting. A message counts for 0.05 s at least. 0: no limit.",
+    )
+    quota_burst_s: Seconds | None = Field(
+        default=None,
+        description="Seconds of signal that a stream may send at once. Default: mqtt.session_expiry_s, what the broker "
+        "may have kept for an agent that was away.",
+    )
+    silence_s: float = Field(
+        default=300.0,
+        ge=0,
+        le=86_400,
+        description="Connected, streams open, and yet no message for so long (and for ten of their samples): told in "
+        "`health`, and connected anew. 0: never.",
+    )
     aligned: bool = Field(
         default=False,
         description="Windows start on multiples of the hop since 1970: for live streams, whose results then keep "

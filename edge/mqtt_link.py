@@ -59,7 +59,7 @@ class MqttLink:
     lasting: the broker keeps subscriptions and messages while we are away (QoS 1, `session_expiry_s`), and messages are
     acknowledged by `ack` only. `will` is (topic, payload), retained, published by the broker if we vanish.
     Callbacks run in the thread of `run`: `on_connected`, `on_message(paho message)`,
-    `on_published(mid, reason code)`, `on_down`.
+    `on_published(mid, reason code)`, `on_down`, and `on_poll` several times a second while there is a connection.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class MqttLink:
         on_message: Callable[[Any], None] | None = None,
         on_published: Callable[[int, int], None] | None = None,
         on_down: Callable[[], None] | None = None,
+        on_poll: Callable[[], None] | None = None,
         quiet: bool = False,
     ) -> None:
         self._settings = settings
@@ -83,10 +84,12 @@ class MqttLink:
         self._on_message = on_message
         self._on_published = on_published
         self._on_down = on_down
+        self._on_poll = on_poll
         self._warn = WarnOnce(log)
         self._quiet = quiet
         self._up = threading.Event()
         self._renewed = threading.Event()
+        self._renew_why = ""
         self._subscribing: dict[int, list[str]] = {}
         self.refused_filters: list[str] = []
         self.subscribed = False  # the broker has answered to a subscription, once
@@ -135,8 +138,9 @@ class MqttLink:
             stop.wait(pause.next_s())
         self._leave()
 
-    def renew(self) -> None:
+    def renew(self, why: str = "connected, but it does not acknowledge") -> None:
         """Begin anew with nothing queued: the connection is up, but what should happen on it does not."""
+        self._renew_why = why
         self._renewed.set()
 
     def _serve(self, stop: threading.Event) -> str:
@@ -150,7 +154,9 @@ class MqttLink:
                     return "no answer"
                 if self._renewed.is_set():
                     client.disconnect()
-                    return "connected, but it does not acknowledge"
+                    return self._renew_why
+                if self._on_poll is not None:
+                    self._guard(self._on_poll)
         except (OSError, ValueError) as error:
             return _why(error, self._settings.host)
         except Exception as error:  # paho on a packet that no broker should send

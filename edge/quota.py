@@ -16,10 +16,18 @@ class Bucket:
 
     def take(self, amount: float) -> bool:
         """Take it if it is there; else take nothing."""
-        now = self._clock()
-        self._left = min(self._most, self._left + (now - self._at_s) * self._per_s)
-        self._at_s = now
+        self._fill()
         if amount > self._left:
             return False
         self._left -= amount
         return True
+
+    def spend(self, amount: float) -> None:
+        """Take it, there or not: what is missing must fill up before anything can be taken."""
+        self._fill()
+        self._left -= amount
+
+    def _fill(self) -> None:
+        now = self._clock()
+        self._left = min(self._most, self._left + (now - self._at_s) * self._per_s)
+        self._at_s = now

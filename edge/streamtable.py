@@ -33,6 +33,11 @@ class StreamTable(Generic[State]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def active(self) -> int:
+        """Entries that are not marked done."""
+        return len(self._entries) - len(self._done)
+
     def __iter__(self) -> Iterator[tuple[str, State]]:
         return iter(list(self._entries.items()))
 

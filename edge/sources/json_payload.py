@@ -8,6 +8,8 @@ e.g. a boot counter. Keys not listed here are ignored, so that senders may add t
 from __future__ import annotations
 
 import json
+import re
+import sys
 from typing import Any
 
 import numpy as np
@@ -18,15 +20,36 @@ from edge.sources.units import split_key
 
 MAX_KEY = 64
 MAX_EPOCH = 64
+# A sample message needs 3 levels, a request's arguments perhaps 5. (Up to twice as many may pass.)
+MAX_DEPTH = 16
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Python before 3.10.7 reads a number of a million digits, for minutes.
+_MANY_DIGITS = None if hasattr(sys, "set_int_max_str_digits") else re.compile(rb"[0-9]{4300}")
 
 
 def decode(payload: bytes) -> Any:
     """Any JSON value. Raises PayloadError("not_json")."""
+    if payload.count(b"[") + payload.count(b"{") > MAX_DEPTH and _too_deep(payload):
+        raise PayloadError("not_json", "not JSON that is taken: nested too deeply")
+    if _MANY_DIGITS is not None and _MANY_DIGITS.search(payload):
+        raise PayloadError("not_json", "not JSON that is taken: a number has too many digits")
     try:
         return json.loads(payload)
     except (ValueError, RecursionError) as error:
         says = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise PayloadError("not_json", f"not JSON: {says}"[:200]) from error
+
+
+def _too_deep(payload: bytes) -> bool:
+    """Whether brackets are left after the innermost pairs were taken away so often. Linear, whatever the payload."""
+    for text in (payload, _TEXT.sub(b"", payload)):  # brackets within texts do not count
+        rest = text.translate(None, _NOT_BRACKETS)
+        for _ in range(MAX_DEPTH):
+            rest = rest.replace(b"[]", b"").replace(b"{}", b"")
+        if not rest:
+            return False
+    return True
 
 
 def parse(message: Any, known: tuple[str, ...] = ()) -> ParsedSamples:

@@ -21,6 +21,7 @@ from edge.errors import BlockError
 from edge.metrics import Metrics
 from edge.mqtt_link import MqttLink
 from edge.pipeline.units import match_channels
+from edge.quota import Bucket
 from edge.sources import json_payload, senml
 from edge.sources.base import Closed, Drops, Emit, PayloadError
 from edge.sources.device import DeviceTracker
@@ -35,6 +36,11 @@ from firmware_bridge.messages import BadFrame, Decoded, Hello
 
 log = logging.getLogger("edge.sources.mqtt")
 
+# A message counts for at least so much of a stream's quota: taking it apart costs something, however little it holds.
+MESSAGE_S = 0.05
+LOOK_S = 1.0
+# A slow sensor is silent between its samples: silence is that of so many of them.
+SILENT_SAMPLES = 10.0
 _SPACE = b" \t\r\n"
 _TEXT = frozenset(b"\t\r\n") | frozenset(range(0x20, 0x7F))
 
@@ -45,6 +51,7 @@ class _Stream:
 
     timeline: Timeline
     device: DeviceTracker
+    quota: Bucket
     hello: Hello | None = None
     hello_frame: bytes = b""
 
@@ -86,6 +93,13 @@ class MqttSamples:
             self._new_stream, max_streams, idle_s, clock.monotonic
         )
         self._by_topic: dict[str, str] = {}
+        self._burst_s = settings.quota_burst_s or float(max(broker.session_expiry_s, 1))
+        # Streams that we do not hold share one quota: nobody gets more by inventing ids.
+        self._strangers = self._new_quota()
+        self._idle_s = idle_s
+        self._heard_s = self._look_s = self._renewed_s = clock.monotonic()
+        self._longest_s = 0.0  # ten samples of the slowest stream
+        self._silent = ""
         self._wanted = frozenset(settings.streams)
         self._filters = topics.samples_filters(settings.streams)[: len(settings.streams) or 1]
         self._accepted: OrderedDict[int, int] = OrderedDict()  # message id -> checksum
@@ -97,6 +111,7 @@ class MqttSamples:
             lasting=True,
             on_connected=self._subscribe,
             on_message=self.on_message,
+            on_poll=self._check_silence if settings.silence_s else None,
         )
 
     def follow(self, before: MqttSamples) -> None:
@@ -114,7 +129,7 @@ class MqttSamples:
 
     def status(self) -> dict[str, object]:
         state = "connected" if self._link.connected else "disconnected"
-        error = self._link.last_error
+        error = self._link.last_error or self._silent
         refused = [topic for topic in self._link.refused_filters if topic in self._filters]
         if refused and not error:
             error = f"the broker refuses the subscription to {', '.join(refused)}"
@@ -200,6 +215,20 @@ class MqttSamples:
                 f"payload of {len(payload)} bytes; at most {self._settings.max_payload_bytes}",
                 field="payload",
             )
+        known = self._streams.peek(stream)
+        quota = self._strangers if known is None else known.quota
+        limited = self._settings.quota_speed > 0
+        if limited and not quota.take(MESSAGE_S):
+            raise PayloadError("over_quota", "more than this stream may send (quota_speed)", field="topic")
+        blocks = self._take_apart(stream, payload)
+        if blocks:
+            self._heard(blocks)
+            if limited:
+                signal_s = sum(len(block.values) / block.rate_hz for block in blocks)
+                quota.spend(max(0.0, signal_s - MESSAGE_S))
+        return blocks
+
+    def _take_apart(self, stream: str, payload: bytes) -> list[SampleBlock]:
         kind = self._kind(payload)
         if kind == "binary":
             return self._binary(stream, payload)
@@ -303,7 +332,35 @@ class MqttSamples:
         return _Stream(
             Timeline(self._settings.gap_tolerance_s),
             DeviceTracker(stream, report, self._clock.utc_minus_monotonic, resend=False),
+            self._new_quota(),
         )
+
+    def _new_quota(self) -> Bucket:
+        return Bucket(self._burst_s, self._settings.quota_speed, self._clock.monotonic)
+
+    def _heard(self, blocks: list[SampleBlock]) -> None:
+        self._heard_s = self._clock.monotonic()
+        self._longest_s = max(self._longest_s, SILENT_SAMPLES / blocks[-1].rate_hz)
+        if self._silent:
+            self._silent = ""
+            self._warn.recovered("silent", "broker %s: samples come again", self._link.place)
+
+    def _check_silence(self) -> None:
+        """From the connection's thread, several times a second."""
+        now = self._clock.monotonic()
+        if now < self._look_s:
+            return
+        self._look_s = now + LOOK_S
+        limit_s = max(self._settings.silence_s, self._longest_s)
+        # Nobody has sent yet, every record has ended, or the streams are given up: nothing is due.
+        due = self._streams.active and now - self._heard_s < self._idle_s + limit_s
+        if not due or not self._link.connected:
+            self._silent = self._silent if due else ""
+        elif now - max(self._heard_s, self._renewed_s) >= limit_s:
+            self._renewed_s = now
+            self._silent = f"connected, but no sample message came for {limit_s:g} s"
+            self._warn.warn("silent", "broker %s: %s; connecting anew", self._link.place, self._silent)
+            self._link.renew("no sample message came")
 
     def _check_channels(self, channels: tuple[str, ...], units: tuple[str, ...]) -> None:
         """Tell a wrong channel or unit here, where topic and field can be named; the pipeline would refuse it, too."""
