@@ -6,11 +6,12 @@ from pathlib import Path
 
 from edge import config
 from edge.bundle import Bundle, InputSpec, resolve_bundle, signing
+from edge.bundle.version import is_older
 from edge.clock import Clock
 from edge.delivery.runner import SinkRunner
 from edge.delivery.sinks.base import Sink
 from edge.delivery.spool import MemorySpool
-from edge.errors import EdgeError
+from edge.errors import BundleError, EdgeError
 from edge.metrics import Metrics
 from edge.pipeline.classify import Classifier
 from edge.pipeline.golden import load_verified
@@ -32,7 +33,17 @@ def trusted_key(settings: config.BundleSettings) -> bytes | None:
 
 def load_bundle(settings: config.BundleSettings) -> tuple[Bundle, Classifier]:
     """The bundle, every check passed, and its classifier. Raises EdgeError."""
-    return load_verified(bundle_path(settings), trusted_key(settings), settings.threads)
+    return load_file(bundle_path(settings), settings)
+
+
+def load_file(path: Path, settings: config.BundleSettings) -> tuple[Bundle, Classifier]:
+    """The same for any file: the settings' key must have signed it, and it must not be too old. Raises EdgeError."""
+    bundle, classifier = load_verified(path, trusted_key(settings), settings.threads)
+    version, least = bundle.manifest.version, settings.min_version
+    if least is not None and is_older(version, least):
+        message = f"{path}: version {version} is older than bundle.min_version {least}; give a newer bundle"
+        raise BundleError(message, member="manifest.json")
+    return bundle, classifier
 
 
 def make_source(

@@ -172,6 +172,11 @@ class BundleSettings(Section):
         default=None,
         description="Public key file (Ed25519). With it, only bundles signed by that key are loaded.",
     )
+    min_version: str | None = Field(
+        default=None,
+        pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$",
+        description="Older bundles are refused, also signed ones: nobody brings back a model with a known hole.",
+    )
     threads: int = Field(default=1, ge=1, le=64, description="Interpreter threads.")
 
 
