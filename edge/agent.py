@@ -12,14 +12,13 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from edge import config, health
 from edge.announce import Announcer
 from edge.blockqueue import BlockQueue
-from edge.build import make_durability, make_runner, make_sources
+from edge.build import make_runner, make_sources
 from edge.clock import SYSTEM_CLOCK, Clock
 from edge.decisions import Decisions, hour_json
 from edge.delivery.runner import SinkRunner
@@ -36,7 +35,7 @@ from edge.quarantine import Quarantine
 from edge.rescue import Rescue
 from edge.settings import ConfigError, suggestion
 from edge.sources.answers import Answering
-from edge.sources.base import Emit, Source
+from edge.sources.base import Source
 from edge.sources.trust import SerialShared, state_dir
 from edge.supervise import Supervisor
 from edge.topics import STATE_OFFLINE, Topics
@@ -44,9 +43,9 @@ from edge.types import Result, SampleBlock, Window, rfc3339
 from edge.watchdog import Notifier, Progress, Watchdog
 
 if TYPE_CHECKING:
-    from edge.durability import Durability
+    from edge.dashboard.server import Dashboard
+    from edge.live.store import LiveStore
     from edge.mqtt_link import MqttLink
-    from edge.recorder.record import Recorded
     from edge.requests.service import Publish, RequestService
 
 log = logging.getLogger("edge.agent")
@@ -60,7 +59,10 @@ SOURCES_BY_S, PIPELINE_BY_S, SINKS_BY_S, STOPPED_BY_S, END_BY_S = 1.0, 2.2, 3.6,
 
 
 class Agent:
-    """One run of the agent. `on_result` sees every result as it is made (for the demo and for tests)."""
+    """One run of the agent. `on_result` sees every result as it is made (for the demo and for tests).
+
+    `watched`: keep the last minutes of every stream in `live`, for somebody who looks on.
+    """
 
     def __init__(
         self,
@@ -68,6 +70,7 @@ class Agent:
         *,
         clock: Clock = SYSTEM_CLOCK,
         on_result: Callable[[Result], None] | None = None,
+        watched: bool = False,
     ) -> None:
         self.settings = settings
         self.metrics = Metrics()
@@ -98,7 +101,7 @@ class Agent:
         self.serial = SerialShared()
         spec = begun.bundle.manifest.input
         self.sources: list[Source] = make_sources(settings, spec, self.metrics, clock, self.serial)
-        self._queue: BlockQueue[tuple[SampleBlock, bool, int]] = BlockQueue(settings.pipeline.queue_blocks)
+        self._queue: BlockQueue[tuple[SampleBlock, bool]] = BlockQueue(settings.pipeline.queue_blocks)
         self._supervisor = Supervisor(self.metrics, clock.monotonic)
         self._progress = Progress(
             lambda: self._queue.unfinished,
@@ -134,9 +137,7 @@ class Agent:
             settings, folder, self.engine, begun, clock=clock, event=self.event, spawn=self._thread
         )
         self.config_refused = ""
-        self._durability = make_durability(settings, spec, self.metrics, clock)
-        self._stop_durability = threading.Event()
-        self._skipped = False
+        self._dashboard_thread: threading.Thread | None = None
         self.runners = self._make_sinks()
         if settings.requests.enabled and self._link is None:
             raise ConfigError("requests come over a sink of kind mqtt; add one", key="requests.enabled")
@@ -144,6 +145,10 @@ class Agent:
         self._deciding = self._decisions.wanted
         self._event_runners = [r for r in self.runners if "event" in r.holds]
         self.metrics.gauge("queue_blocks", lambda: len(self._queue))
+        self.live: LiveStore | None = None
+        self.dashboard: Dashboard | None = None
+        if watched or settings.dashboard.listen is not None:
+            self._make_live()
 
     def run(self, should_stop: Callable[[], bool], tick: Callable[[], object] = lambda: None) -> None:
         """Work until `should_stop()`, asked several times a second, or until every source has come to its end.
@@ -175,16 +180,9 @@ class Agent:
             online=len(self._presence.online()),
             sources=[source.status() for source in self.sources],
             sinks=[
-                {
-                    "name": r.sink.name,
-                    "kind": r.sink.kind,
-                    "waiting": len(r.spool),
-                    "given_up": r.spool.drops.by_stream(),
-                    "error": r.last_error,
-                }
+                {"name": r.sink.name, "kind": r.sink.kind, "waiting": len(r.spool), "error": r.last_error}
                 for r in self.runners
             ],
-            disk=[] if self._durability is None else self._durability.status(),
             problems=self._problems(),
             counters=self.metrics.snapshot(),
             model=self.updater.facts(),
@@ -215,6 +213,32 @@ class Agent:
         """Streams that are heard now."""
         return sorted(self._presence.online())
 
+    def _make_live(self) -> None:
+        from edge.live.store import LiveStore
+
+        settings = self.settings.dashboard
+        self.live = LiveStore(
+            max_streams=self.settings.pipeline.max_streams,
+            keep_s=settings.history_s,
+            keep_windows=settings.listen is not None,
+        )
+        if settings.listen is not None:
+            from edge.dashboard.server import Dashboard
+            from edge.dashboard.subject import Subject
+
+            subject = Subject(
+                node=self.settings.node.id,
+                boot_id=self.boot_id,
+                store=self.live,
+                info=self.info,
+                health=self.health,
+                bundle=lambda: self.engine.bundle,
+                silent_s=self.settings.pipeline.silent_s,
+                events=self._deciding,
+                update=self.updater.facts,
+            )
+            self.dashboard = Dashboard(settings, subject)
+
     def _tell_health(self) -> None:
         """Every `health.period_s`, and within a second of a change for better or worse."""
         now = self._clock.monotonic()
@@ -238,9 +262,8 @@ class Agent:
                 self.metrics,
                 self._clock,
                 getattr(part, "holds", "all"),
-                None if self._durability is None else self._durability.spool(at),
             )
-            for at, part in enumerate(self.settings.sink)
+            for part in self.settings.sink
         ]
 
     def _make_sink(self, part: config.SinkSettings) -> Sink:
@@ -308,15 +331,13 @@ class Agent:
         self._announcer.info(self.info())
         if self._requests is not None:
             self._part("requests", self._requests.run, self._stop_sinks, watched=False)
+        if self.dashboard is not None:
+            self._dashboard_thread = self._part("dashboard", self.dashboard.run, self._stop_link, watched=False)
         if self._link is not None:
             self._link_thread = self._part("link", self._link.run, self._stop_link)
         self._sink_threads = [
             self._part(f"sink-{r.sink.kind}", partial(r.run, grace_s=self._sinks_grace), self._stop_sinks)
             for r in self.runners
-        ]
-        self._durable_threads = [
-            self._part(name, partial(_no_stop, body), self._stop_durability, watched=False)
-            for name, body in ([] if self._durability is None else self._durability.parts())
         ]
         self._pipeline_thread = self._part("pipeline", self._run_pipeline, self._stop_pipeline, watched=False)
         self._source_threads = [self._start_source(source) for source in self.sources]
@@ -394,108 +415,66 @@ class Agent:
         )
 
     def _run_source(self, source: Source, stop: threading.Event) -> None:
-        source.run(self.emitter(source), stop)
-
-    def emitter(self, source: Source) -> Emit:
-        """What a source hands its blocks to."""
-        durability, queue = self._durability, self._queue
+        live, status = self.live, source.status
 
         def emit(block: SampleBlock, on_accepted: Callable[[], None] | None = None) -> None:
-            queue.put((block, source.aligned, 0))
+            if live is not None:
+                live.came_from(block.stream, status)
+            self._queue.put((block, source.aligned))
             if on_accepted is not None:
                 on_accepted()
 
-        def record(block: SampleBlock, on_accepted: Callable[[], None] | None = None) -> None:
-            assert durability is not None
-            aligned = source.aligned
-            durability.accept(block, aligned, on_accepted, lambda number: queue.put((block, aligned, number)))
-
-        return emit if durability is None else record
+        source.run(emit, stop)
 
     def _run_pipeline(self, stop: threading.Event) -> None:
-        if self._durability is not None:
-            self._recover(self._durability)
         while items := self._queue.get_many(BATCH_BLOCKS):
             try:
-                for block, aligned, number in items:
+                for block, aligned in items:
                     if self._left(PIPELINE_BY_S) <= 0:
-                        # Recorded ones are answered at the next start.
-                        self._skipped = True
-                        self.metrics.add_by("left" if number else "dropped", "stopping")
+                        self.metrics.add_by("dropped", "stopping")
                         continue
                     self._process(block, aligned)
-                    if number and self._durability is not None and not self._skipped:
-                        self._durability.done(number, block)
             finally:
                 self._queue.done(len(items))
         self._tell(self._decisions.stop())
-
-    def _recover(self, durability: Durability) -> None:
-        """Bring the streams back to where an earlier run left them, and answer what it owed."""
-        before = self.metrics.count("windows")
-        try:
-            for recorded, is_owed, is_old in durability.owed():
-                if self._left(PIPELINE_BY_S) <= 0:
-                    self._skipped = True
-                    return
-                self._take_recorded(recorded, is_owed, is_old)
-                durability.done(recorded.number, recorded.block)
-        except OSError as error:
-            log.error("the recorder cannot be read (%s); going on with what comes", error)
-        if answered := self.metrics.count("windows") - before:
-            self.metrics.add("recovered_windows", answered)
-            log.info("%d windows of an earlier run answered from the recorder", answered)
-
-    def _take_recorded(self, recorded: Recorded, is_owed: bool, is_old: bool) -> None:
-        block, aligned, origin = recorded.block, recorded.aligned, recorded.origin
-        try:
-            if not is_owed:
-                self.engine.warm(block, aligned=aligned, origin=origin)
-                return
-            for result in self.engine.push(block, aligned=aligned, origin=origin):
-                self._offer(replace(result, historical=True) if is_old else result)
-            if block.end and self._deciding:
-                self._tell(self._decisions.end(block.stream))
-        except Exception:
-            self._give_up(block)
 
     def _process(self, block: SampleBlock, aligned: bool) -> None:
         try:
             self._work(block, aligned)
         except Exception:
-            self._give_up(block)
-
-    def _give_up(self, block: SampleBlock) -> None:
-        # One stream's poison must not end the others; its state may be what is wrong.
-        self.metrics.add_by("dropped", "failed_block")
-        log.exception("stream %s: block dropped, stream starts anew", block.stream)
-        self.engine.drop(block.stream)
+            # One stream's poison must not end the others; its state may be what is wrong.
+            self.metrics.add_by("dropped", "failed_block")
+            log.exception("stream %s: block dropped, stream starts anew", block.stream)
+            self.engine.drop(block.stream)
 
     def _work(self, block: SampleBlock, aligned: bool) -> None:
         results = self.engine.push(block, aligned=aligned)
+        if self.live is not None:
+            self.live.block(block)
         if self._presence.heard(block.stream, block.values.shape[0] / block.rate_hz):
             self._announcer.availability(block.stream, True)
         for result in results:
-            self._offer(result)
+            for runner in self._result_runners:
+                runner.offer(result)
+            if self._deciding:
+                self._tell(self._decisions.push(result))
+            if self._on_result is not None:
+                self._on_result(result)
         if block.end and self._deciding:
             self._tell(self._decisions.end(block.stream))
         if block.end and self._presence.ended(block.stream):
             self._announcer.availability(block.stream, False)
 
-    def _offer(self, result: Result) -> None:
-        for runner in self._result_runners:
-            runner.offer(result)
-        if self._deciding:
-            self._tell(self._decisions.push(result))
-        if self._on_result is not None:
-            self._on_result(result)
-
     def _tell(self, events: list[Event]) -> None:
         for event in events:
+            if self.live is not None:
+                self.live.event(event.to_dict())
             for runner in self._event_runners:
                 runner.offer(event)
 
     def _answer(self, window: Window, result: Result) -> None:
+        if self.live is not None:
+            self.live.verdict(window, result)
         for source in self.sources:
             if isinstance(source, Answering):
                 source.answer(window, result)
@@ -518,38 +497,20 @@ class Agent:
             stop.set()
         self._queue.close()
         self._join(self._source_threads, SOURCES_BY_S)
-        if self._durability is not None:
-            self._durability.stop_recorder()
         self._join([self._pipeline_thread], PIPELINE_BY_S)
         self._stop_sinks.set()
         for runner in self.runners:
             runner.spool.wake()
         self._join(self._sink_threads, SINKS_BY_S)
-        self._end_durability()
         for stream in self._presence.online():
             self._announcer.availability(stream, False)
         self._announcer.stopped(max(0.0, self._left(STOPPED_BY_S)))
         self._stop_link.set()
-        self._join([self._link_thread] if self._link_thread is not None else [], END_BY_S)
+        self._join([t for t in (self._link_thread, self._dashboard_thread) if t is not None], END_BY_S)
         log.info("stopped; %d windows answered", self.metrics.count("windows"))
-
-    def _end_durability(self) -> None:
-        """After the sinks: what they delivered need not be kept."""
-        if self._durability is None:
-            return
-        self._stop_durability.set()
-        self._durability.store.stop()
-        self._join(self._durable_threads, STOPPED_BY_S)
-        if not any(thread.is_alive() for thread in self._durable_threads):
-            self._durability.close()
 
     def _join(self, threads: list[threading.Thread], by_s: float) -> None:
         for thread in threads:
             thread.join(max(0.0, self._left(by_s)))
             if thread.is_alive():
                 log.warning("%s does not end; left behind", thread.name)
-
-
-def _no_stop(body: Callable[[], object], stop: threading.Event) -> None:
-    """For parts that are ended by a call of their own, as they wait for more than a stop."""
-    body()

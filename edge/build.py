@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edge import config
 from edge.bundle import Bundle, InputSpec, resolve_bundle, signing
-from edge.bundle.version import is_older
 from edge.clock import Clock
 from edge.delivery.runner import SinkRunner
 from edge.delivery.sinks.base import Sink
-from edge.delivery.spool import MemorySpool, Spool
-from edge.errors import BundleError, EdgeError
+from edge.delivery.spool import MemorySpool
+from edge.errors import EdgeError
 from edge.metrics import Metrics
 from edge.pipeline.classify import Classifier
 from edge.pipeline.golden import load_verified
@@ -20,9 +18,6 @@ from edge.settings import ConfigError
 from edge.sources.base import Source
 from edge.sources.trust import SerialShared
 from edge.topics import Topics
-
-if TYPE_CHECKING:
-    from edge.durability import Durability
 
 
 def bundle_path(settings: config.BundleSettings) -> Path:
@@ -37,17 +32,7 @@ def trusted_key(settings: config.BundleSettings) -> bytes | None:
 
 def load_bundle(settings: config.BundleSettings) -> tuple[Bundle, Classifier]:
     """The bundle, every check passed, and its classifier. Raises EdgeError."""
-    return load_file(bundle_path(settings), settings)
-
-
-def load_file(path: Path, settings: config.BundleSettings) -> tuple[Bundle, Classifier]:
-    """The same for any file: the settings' key must have signed it, and it must not be too old. Raises EdgeError."""
-    bundle, classifier = load_verified(path, trusted_key(settings), settings.threads)
-    version, least = bundle.manifest.version, settings.min_version
-    if least is not None and is_older(version, least):
-        message = f"{path}: version {version} is older than bundle.min_version {least}; give a newer bundle"
-        raise BundleError(message, member="manifest.json")
-    return bundle, classifier
+    return load_verified(bundle_path(settings), trusted_key(settings), settings.threads)
 
 
 def make_source(
@@ -105,44 +90,13 @@ def make_sources(
 HOLDS = {"results": ("result",), "events": ("event",), "all": ("result", "event")}
 
 
-def make_durability(
-    settings: config.Settings, spec: InputSpec, metrics: Metrics, clock: Clock
-) -> Durability | None:
-    """Recorder and spool file where a folder is set. Raises ConfigError."""
-    if settings.durability.folder is None:
-        return None
-    from edge.durability import Durability
-
-    return Durability(
-        settings.durability,
-        settings.durability.folder,
-        settings.delivery,
-        settings.pipeline,
-        spec,
-        metrics,
-        clock,
-    )
-
-
 def make_runner(
-    sink: Sink,
-    delivery: config.DeliverySettings,
-    metrics: Metrics,
-    clock: Clock,
-    holds: str = "all",
-    spool: Spool | None = None,
+    sink: Sink, delivery: config.DeliverySettings, metrics: Metrics, clock: Clock, holds: str = "all"
 ) -> SinkRunner:
-    """A sink with its spool; in memory unless one is given."""
-    memory = MemorySpool(
-        delivery.spool_results,
-        delivery.overflow,
-        clock.monotonic,
-        live_s=delivery.historical_after_s,
-        historical_share=delivery.historical_share,
-    )
+    """A sink with its spool."""
     return SinkRunner(
         sink,
-        memory if spool is None else spool,
+        MemorySpool(delivery.spool_results, delivery.overflow, clock.monotonic),
         metrics,
         batch=delivery.batch,
         retry_min_s=delivery.retry_min_s,

@@ -172,11 +172,6 @@ class BundleSettings(Section):
         default=None,
         description="Public key file (Ed25519). With it, only bundles signed by that key are loaded.",
     )
-    min_version: str | None = Field(
-        default=None,
-        pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$",
-        description="Older bundles are refused, also signed ones: nobody brings back a model with a known hole.",
-    )
     threads: int = Field(default=1, ge=1, le=64, description="Interpreter threads.")
 
 
@@ -206,7 +201,7 @@ class ModelSettings(Section):
         description="Most by which the share of windows answered abstain or suspect may rise.",
     )
     min_robust_accuracy: float = Field(
-        default=0.7,
+        default=0.5,
         ge=0,
         le=1,
         description="Least share of the bundle's own attacked golden windows on which it keeps its answer; "
@@ -449,10 +444,7 @@ class DeliverySettings(Section):
     """How results wait for a sink that is slow or away."""
 
     spool_results: int = Field(
-        default=10_000,
-        ge=1,
-        le=10_000_000,
-        description="Results that wait in memory for each sink (with durability.folder: that wait for the disk).",
+        default=10_000, ge=1, le=10_000_000, description="Results that wait for each sink."
     )
     overflow: Literal["drop_oldest", "refuse_newest"] = Field(
         default="drop_oldest", description="What goes when it is full."
@@ -463,49 +455,6 @@ class DeliverySettings(Section):
     historical_after_s: Seconds = Field(
         default=10.0,
         description="A result that waited longer is marked historical and does not touch `last`.",
-    )
-    historical_share: float = Field(
-        default=0.5,
-        gt=0,
-        le=1,
-        description="Live results overtake historical ones, which get this share of each batch at least.",
-    )
-
-
-class DurabilitySettings(Section):
-    """What outlasts a crash: flight recorder and spool file. See docs/guarantees.md."""
-
-    folder: Path | None = Field(
-        default=None,
-        description="Folder for the flight recorder and the spool file. Unset: neither; what is in memory is lost in "
-        "a crash, and nothing of the signals is stored.",
-    )
-    record: bool = Field(
-        default=True,
-        description="Record samples. Off: results alone are kept, and windows that were not answered are lost in "
-        "a crash.",
-    )
-    sync_s: float = Field(
-        default=0.5,
-        ge=0.01,
-        le=60,
-        description="Samples are written and fsynced this often, or when 16 messages wait for it. A power cut loses "
-        "at most so much of what nobody sends again (serial ports).",
-    )
-    commit_s: float = Field(
-        default=1.0, ge=0.01, le=60, description="Results that wait are written and fsynced this often."
-    )
-    recorder_mb: int = Field(
-        default=256, ge=4, le=1 << 20, description="Most that the recorder keeps, in MiB; the oldest go first."
-    )
-    keep_days: float = Field(
-        default=0.0, ge=0, le=36_500, description="Recorded samples older than this are removed; 0 keeps them."
-    )
-    spool_mb: int = Field(
-        default=64,
-        ge=1,
-        le=1 << 16,
-        description="Most that the spool file takes, in MiB: 512 results each. The policy is delivery.overflow.",
     )
 
 
@@ -529,6 +478,52 @@ class RequestSettings(Section):
         description="Verbs that are answered (docs/mqtt.md lists them).",
     )
     per_minute: int = Field(default=60, ge=1, le=6000, description="More requests a minute are dropped.")
+
+
+class DashboardSettings(Section):
+    """A page for the browser that shows what the agent sees (extra `dashboard`). Off unless `listen` is set."""
+
+    listen: str | None = Field(
+        default=None,
+        pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$",
+        description="HOST:PORT of the page; `--dashboard` alone is 127.0.0.1:8787. Other machines can only reach it "
+        "on an address that is not the loopback, which needs a token or a reverse proxy's user.",
+    )
+    token: SecretStr | None = Field(
+        default=None,
+        description="What to type into the page to see it. Better: token_file, or the environment variable "
+        "WAVEWALL_DASHBOARD_TOKEN.",
+        json_schema_extra={"flag": False},
+    )
+    token_file: Path | None = Field(default=None, description="File whose first line is the token, mode 0600.")
+    user_header: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$",
+        description="Header in which a reverse proxy names the user it let in, e.g. X-Remote-User; takes the place of "
+        "a token.",
+    )
+    proxies: Texts = Field(
+        default=("127.0.0.1", "::1"), description="Addresses of proxies whose `user_header` is believed."
+    )
+    hosts: Texts = Field(
+        default=(),
+        description="Names under which the page may be asked for, besides the address it listens on; others are "
+        "refused, as they are how a foreign site would reach it.",
+    )
+    attack: bool = Field(
+        default=False,
+        description="Offer the attack bench: replayed and simulated streams, attacked on the page alone. Nothing of "
+        "it is published, and a live device is never touched.",
+    )
+    compare: str = Field(
+        default="ecg-undefended",
+        min_length=1,
+        description="Bundle (name or file) that the attack bench puts beside the agent's own.",
+    )
+    history_s: Seconds = Field(
+        default=120.0, description="Signal kept in memory for each stream, where 64 MiB for all allow it."
+    )
+    max_clients: int = Field(default=16, ge=1, le=1000, description="Pages open at once; further ones are refused.")
 
 
 class LogSettings(Section):
@@ -558,9 +553,9 @@ class Settings(Section):
     pipeline: PipelineSettings = Field(default_factory=PipelineSettings)
     events: EventSettings = Field(default_factory=EventSettings)
     delivery: DeliverySettings = Field(default_factory=DeliverySettings)
-    durability: DurabilitySettings = Field(default_factory=DurabilitySettings)
     health: HealthSettings = Field(default_factory=HealthSettings)
     requests: RequestSettings = Field(default_factory=RequestSettings)
+    dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
 

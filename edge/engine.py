@@ -118,10 +118,10 @@ class Engine:
         """How many streams have state."""
         return len(self._streams)
 
-    def push(self, block: SampleBlock, *, aligned: bool = False, origin: int | None = None) -> list[Result]:
+    def push(self, block: SampleBlock, *, aligned: bool = False) -> list[Result]:
         """Take a block; give the results of the windows that it completes. What cannot be used is dropped and counted.
 
-        `aligned` (see Windower) counts when the stream is new; `origin` (see Windower.push) for recorded blocks.
+        `aligned` (see Windower) counts when the stream is new.
         """
         self._aligned = aligned
         stream = self._streams.get(block.stream)
@@ -135,7 +135,7 @@ class Engine:
             )
             return []
         try:
-            windows = stream.windower.push(block, origin)
+            windows = stream.windower.push(block)
         except BlockError as error:
             self._metrics.add_by("dropped", "bad_block")
             self._warn.warn(f"block {block.stream}", "block dropped: %s", error)
@@ -144,20 +144,6 @@ class Engine:
         if block.end:
             self._streams.done(block.stream)
         return [self._classify(stream, window) for window in windows]
-
-    def warm(self, block: SampleBlock, *, aligned: bool = False, origin: int | None = None) -> None:
-        """Take a recorded block whose windows are answered, so that those after it are as they would have been."""
-        self._aligned = aligned
-        stream = self._streams.get(block.stream)
-        if stream is None:
-            return
-        try:
-            stream.windower.push(block, origin)
-        except BlockError:
-            return  # as when it came first
-        stream.counted = _READ_COUNTS(stream.windower.counters)
-        if block.end:
-            self._streams.done(block.stream)
 
     def flush(self, stream_id: str) -> list[Result]:
         """The stream ends here, as if its last block had said so."""

@@ -75,18 +75,17 @@ def health(
     sources: Sequence[Mapping[str, object]],
     sinks: Sequence[Mapping[str, object]],
     counters: Mapping[str, object],
-    disk: Sequence[Mapping[str, object]] = (),
     problems: Mapping[str, str] | None = None,
     model: Mapping[str, object] | None = None,
     config_refused: str = "",
 ) -> dict[str, object]:
-    """The state of things now; `status` is "degraded" while a source, a sink or the disk has an error: `reasons`.
+    """The state of things now; `status` is "degraded" while a source or sink has an error, with the reasons.
 
-    `disk`: recorder and spool file; `problems`: parts of the agent that are down or stuck, by name.
+    `problems`: parts of the agent that are down or stuck, by name.
     """
     reasons = [
         f"{part.get('kind', part.get('name', '?'))}: {part['error']}"
-        for part in (*sources, *sinks, *disk)
+        for part in (*sources, *sinks)
         if part.get("error")
     ] + [f"{name}: {why}" for name, why in (problems or {}).items()]
     if config_refused:
@@ -103,7 +102,6 @@ def health(
         "online": online,
         "sources": list(sources),
         "sinks": list(sinks),
-        **({"disk": list(disk)} if disk else {}),
         "counters": dict(counters),
         "rss_bytes": rss_bytes(),
     }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import typer
 
 from edge.cli import bench, bundles, check, config, model, ports, replay, run, subscribe
 from edge.demo.command import demo
+
+DEFAULT_DASHBOARD = "127.0.0.1:8787"
 
 app = typer.Typer(
     name="edge-agent",
@@ -37,7 +40,7 @@ def main() -> None:
     from firmware_bridge.errors import FirmwareBridgeError
 
     try:
-        app()
+        app(args=bare_dashboard(sys.argv[1:]))
     except ConfigError as error:
         sys.exit(_say(error, 2))
     except (EdgeError, FirmwareBridgeError) as error:
@@ -46,6 +49,17 @@ def main() -> None:
         # `edge-agent replay ... | head`: not an error, and nothing more may be written.
         sys.stderr.close()
         sys.exit(0)
+
+
+def bare_dashboard(words: list[str]) -> list[str]:
+    """`--dashboard` alone means its usual address: an option with a value that may be left out, which typer has not."""
+    out = []
+    for at, word in enumerate(words):
+        out.append(word)
+        following = words[at + 1] if at + 1 < len(words) else ""
+        if word == "--dashboard" and not re.fullmatch(r"(\[[^]]*\]|[^:/=\s]*):\d+", following):
+            out[-1] = f"--dashboard={DEFAULT_DASHBOARD}"
+    return out
 
 
 def _say(error: Exception, code: int) -> int:

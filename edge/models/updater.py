@@ -15,17 +15,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from edge.build import bundle_path, load_file, trusted_key
+from edge.build import bundle_path, trusted_key
 from edge.bundle import Bundle
 from edge.clock import Clock
 from edge.config import BundleSettings, ModelSettings, Settings
 from edge.engine import Engine
 from edge.errors import EdgeError
 from edge.models import service
-from edge.models.canary import Canary, Limits, incompatible
+from edge.models.canary import Canary, Limits, incompatible, robust_accuracy
 from edge.models.folder import PREVIOUS, ModelError, ModelFolder, read_file
 from edge.pipeline.classify import Classifier
-from edge.pipeline.golden import robust_accuracy
+from edge.pipeline.golden import load_verified
 from edge.types import Result, Window
 
 log = logging.getLogger("edge.models")
@@ -169,10 +169,11 @@ class Updater:
 
         Raises EdgeError; without a trusted key always, as anyone with a broker's password could change the model.
         """
-        if trusted_key(self._bundle) is None:
+        key = trusted_key(self._bundle)
+        if key is None:
             raise ModelError("set bundle.key first: over MQTT only signed bundles are installed")
         path = self.folder.path / INCOMING / name
-        load_file(path, self._bundle)
+        load_verified(path, key, self._bundle.threads)
         return self._install(path, self._bundle)
 
     def start(self, job: Job) -> None:
@@ -221,7 +222,9 @@ class Updater:
         """Everything up to the switch; why not, or "" when it serves."""
         if job.file == self._file:
             return f"{job.file} is in service already"
-        bundle, classifier = load_file(self.folder.path / job.file, job.bundle)
+        bundle, classifier = load_verified(
+            self.folder.path / job.file, trusted_key(job.bundle), job.bundle.threads
+        )
         why = incompatible(self._engine.bundle, bundle) or self._weak(bundle, classifier, figures)
         if why:
             return why

@@ -19,10 +19,11 @@ PROGRAMS = (
     "qemu-system-arm",
     "arm-none-eabi-gcc",
     "avr-gcc",
+    "chromium",
 )
 FILES = (
     "usr/include/stdio.h", "usr/include/newlib", "usr/lib/avr/include", "usr/share/arduino/hardware/arduino/avr",
-    "usr/include/simavr", "usr/include/libelf.h",
+    "usr/include/simavr", "usr/include/libelf.h", "usr/share/fonts/opentype/inter",
 )  # fmt: skip
 
 

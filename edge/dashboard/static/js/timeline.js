@@ -1,0 +1,130 @@
+// The signal as it is held in the browser: unbroken runs in the order of time, never two of the same moment.
+
+const KEEP_S = 1800; // half an hour at 300 Hz is 2 MB
+const JUMP_S = 1; // a count whose time is off by more began anew
+
+export function floats(base64) {
+  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  return new Float32Array(bytes.buffer);
+}
+
+class Run {
+  constructor(segment, values) {
+    Object.assign(this, {
+      epoch: segment.epoch, first: segment.first, t0: segment.t0, rate: segment.rate_hz,
+      lead: segment.lead_off, units: segment.units, channels: segment.channels,
+    });
+    this.values = values;
+    this.n = values.length;
+  }
+
+  get end() {
+    return this.t0 + this.n / this.rate;
+  }
+
+  push(values) {
+    if (this.n + values.length > this.values.length) {
+      const grown = new Float32Array(Math.max(2 * this.values.length, this.n + values.length));
+      grown.set(this.values.subarray(0, this.n));
+      this.values = grown;
+    }
+    this.values.set(values, this.n);
+    this.n += values.length;
+  }
+
+  // Forget what lies after a time, or before it.
+  cutAfter(t) {
+    this.n = Math.max(0, Math.min(this.n, Math.round((t - this.t0) * this.rate)));
+  }
+
+  cutBefore(t) {
+    const k = Math.max(0, Math.min(this.n, Math.ceil((t - this.t0) * this.rate)));
+    this.values = this.values.slice(k, this.n);
+    this.n -= k;
+    this.first += k;
+    this.t0 += k / this.rate;
+  }
+}
+
+export class Timeline {
+  constructor() {
+    this.runs = [];
+    this.skips = [];
+    this.fresh = false;
+  }
+
+  get start() {
+    return this.runs.length ? this.runs[0].t0 : null;
+  }
+
+  get end() {
+    return this.runs.length ? this.runs[this.runs.length - 1].end : null;
+  }
+
+  get unit() {
+    return this.runs.length ? this.runs[this.runs.length - 1].units[0] : "";
+  }
+
+  // A snapshot follows: what it covers is taken from it alone.
+  expectSnapshot() {
+    this.fresh = true;
+  }
+
+  append(segments, skipped = 0) {
+    if (!segments.length) return;
+    if (this.fresh) {
+      this.fresh = false;
+      this.truncate(segments[0].t0);
+    }
+    if (skipped > 0 && this.end !== null) this.skips.push([this.end, segments[0].t0]);
+    for (const segment of segments) this.add(segment);
+    const oldest = this.end - KEEP_S;
+    while (this.runs.length && this.runs[0].end < oldest) this.runs.shift();
+    if (this.runs.length && this.runs[0].t0 < oldest - 60) this.runs[0].cutBefore(oldest);
+    this.skips = this.skips.filter(([, until]) => until > oldest);
+  }
+
+  add(segment) {
+    let values = floats(segment.data).subarray(0, segment.n); // the first channel
+    const last = this.runs[this.runs.length - 1];
+    if (last && last.epoch === segment.epoch && last.rate === segment.rate_hz) {
+      const due = last.t0 + (segment.first - last.first) / last.rate;
+      if (Math.abs(due - segment.t0) < JUMP_S) {
+        const late = last.first + last.n - segment.first;
+        if (late >= values.length) return;
+        if (late >= 0 && last.lead === segment.lead_off) {
+          last.push(values.subarray(late));
+          return;
+        }
+        if (late > 0) {
+          values = values.subarray(late);
+          segment = { ...segment, first: segment.first + late, t0: segment.t0 + late / segment.rate_hz };
+        }
+        segment = { ...segment, t0: last.t0 + (segment.first - last.first) / last.rate };
+      }
+    }
+    if (last && segment.t0 < last.end - 0.5 / last.rate) this.truncate(segment.t0);
+    this.runs.push(new Run(segment, values.slice()));
+  }
+
+  truncate(t) {
+    while (this.runs.length && this.runs[this.runs.length - 1].t0 >= t) this.runs.pop();
+    if (this.runs.length) this.runs[this.runs.length - 1].cutAfter(t);
+    if (this.runs.length && this.runs[this.runs.length - 1].n === 0) this.runs.pop();
+  }
+
+  // Older samples, from the recorder: only what lies before everything held.
+  prepend(segments) {
+    const start = this.start ?? Infinity;
+    const older = new Timeline();
+    for (const segment of segments) if (segment.t0 < start) older.add(segment);
+    const last = older.runs[older.runs.length - 1];
+    if (last && last.end > start) last.cutAfter(start);
+    this.runs.unshift(...older.runs.filter((run) => run.n > 0));
+    return older.runs.length > 0;
+  }
+
+  between(since, until) {
+    return this.runs.filter((run) => run.end > since && run.t0 < until);
+  }
+}
