@@ -1,4 +1,4 @@
-"""The ``trainer`` command: data, train, export, keygen, evaluate, reproduce.
+"""The ``trainer`` command: data, train, export, wrap, keygen, evaluate, reproduce.
 
 Only typer is loaded here; each command imports what it needs when it runs, so that ``--help`` is quick and
 works without TensorFlow.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from trainer.cli import data, evaluate, export, reproduce, train
+from trainer.cli import data, evaluate, export, reproduce, train, wrap
 
 app = typer.Typer(
     name="trainer",
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.command(name="train")(train.train)
 app.command(name="export")(export.export)
+app.command(name="wrap")(wrap.wrap)
 app.command(name="keygen")(export.keygen)
 app.command(name="evaluate")(evaluate.evaluate)
 app.add_typer(reproduce.app, name="reproduce")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from trainer.cli.common import (
     progress_bar,
     tells_mistakes,
 )
+
+if TYPE_CHECKING:
+    from trainer.evaluate.subject import Subject
 
 
 class Split(str, Enum):
@@ -32,6 +35,7 @@ class TargetChoice(str, Enum):
 
     FLOAT = "float"
     INT8 = "int8"
+    FILE = "file"
     BOTH = "both"
 
 
@@ -61,7 +65,7 @@ def evaluate(
     ] = None,
     target: Annotated[
         TargetChoice,
-        typer.Option("--target", help="The float twin, the int8 file as the device runs it, or both."),
+        typer.Option("--target", help="The float twin, the device's file (int8, or file for any other), or both."),
     ] = TargetChoice.BOTH,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the rows here.")] = None,
     predictions: Annotated[
@@ -97,11 +101,7 @@ def evaluate(
     with native_notes_hidden():
         subject = open_subject(model, twin)
         attacked = open_subject(through) if through is not None else None
-    targets = ("float", "int8") if target is TargetChoice.BOTH else (target.value,)
-    if target is TargetChoice.BOTH and subject.quantization != "int8":
-        kind = "a run" if subject.bundle is None else f"quantized as {subject.quantization}"
-        typer.echo(f"{subject.name} is {kind}: only the float target is measured", err=True)
-        targets = ("float",)
+    targets = _targets(subject, target)
     names = tuple(name.strip() for name in attacks.split(",") if name.strip())
     plan = Plan(names, _budgets(epsilon, subject.spec.units), targets, seed)
     if "float" in targets or set(names) - {"clean"}:
@@ -139,6 +139,21 @@ def evaluate(
     typer.echo(report.to_table(rows))
     if any(trial.refused for trial in trials):
         fail("a gradient of zero is no robustness: rows without a figure could not be attacked", EXIT_FAILED)
+
+
+def _targets(subject: Subject, chosen: TargetChoice) -> tuple[str, ...]:
+    """What "both" means for this subject; what cannot be measured is said."""
+    if chosen is not TargetChoice.BOTH:
+        return (chosen.value,)
+    if subject.bundle is None:
+        typer.echo(f"{subject.name} is a run: only the float target is measured", err=True)
+    elif subject.twin_at is None:
+        typer.echo(
+            f"{subject.name} has no float twin: only its file is measured, and attacked without gradients (noise) or "
+            "through another model (--through)",
+            err=True,
+        )
+    return subject.targets
 
 
 def _budgets(text: str | None, units: str) -> tuple[float, ...]:

@@ -78,14 +78,15 @@ def to_csv(trials: Sequence[Trial], names: Sequence[str], labels: Sequence[str])
 
 def to_table(rows: Sequence[dict[str, Any]]) -> str:
     """Rows as aligned text."""
-    lines = [COLUMNS, *(_cells(row) for row in rows)]
+    lines = [COLUMNS, *(cells(row) for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS))]
     return "\n".join(
         "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines
     )
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+def cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """The row under ``COLUMNS``, as text."""
     budget = f"{row['epsilon']:g} {row['units']}" if row["attack"] != "clean" else ""
     warnings = " ".join(row["warnings"])
     if row["accuracy"] is None:

@@ -20,7 +20,7 @@ from trainer.evaluate.subject import Subject
 from trainer.evaluate.targets import DeviceTarget, FloatTarget, Target
 
 CLEAN = "clean"
-TARGETS = ("float", "int8")
+TARGETS = ("float", "int8", "file")
 CHUNK = (
     64  # the attack engine's batch, so that every chunk is one compiled call; also the progress bar's step
 )
@@ -32,11 +32,11 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run: attacks by name, budgets in the window's units, targets ("float", "int8") and the seed."""
+    """What to run: attacks by name, budgets in the window's units, targets (of ``TARGETS``) and the seed."""
 
     attacks: tuple[str, ...] = (CLEAN,)
     epsilons: tuple[float, ...] = ()
-    targets: tuple[str, ...] = TARGETS
+    targets: tuple[str, ...] = ("float", "int8")
     seed: int = 0
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -99,9 +99,10 @@ class Runner:
         self.targets: list[Target] = []
         if "float" in plan.targets:
             self.targets.append(FloatTarget(subject.twin))
-        if "int8" in plan.targets:
-            assert subject.device is not None
-            self.targets.append(DeviceTarget(subject.device))
+        for name in ("int8", "file"):
+            if name in plan.targets:
+                assert subject.device is not None
+                self.targets.append(DeviceTarget(subject.device, name))
 
     def run(self) -> list[Trial]:
         """Every attack of the plan at every budget, in its order, each against every target."""
@@ -133,7 +134,7 @@ class Runner:
         for target in self.targets:
             worst = answers[target.name]
             worst.give_up(np.flatnonzero(zero))
-            text = gradient_text(gradients, transferred=target.name == "int8" or self.through is not None)
+            text = gradient_text(gradients, transferred=target.name != "float" or self.through is not None)
             trials.append(
                 Trial(target.name, name, epsilon, {**about, "gradient": text}, y, worst.probabilities, zero)
             )
@@ -167,15 +168,15 @@ def check(subject: Subject, plan: Plan, through: Subject | None = None) -> None:
     """
     for target in plan.targets:
         if target not in TARGETS:
-            raise EvaluationError(f"unknown target {target!r}; choose float, int8 or both")
-    if "int8" in plan.targets and subject.device is None:
+            raise EvaluationError(f"unknown target {target!r}; choose float, int8, file or both")
+    if set(plan.targets) & {"int8", "file"} and subject.device is None:
         raise EvaluationError(
             f"{subject.name}: a run has no int8 file; make one with `trainer export`, or use --target float"
         )
     if "int8" in plan.targets and subject.quantization != "int8":
         raise EvaluationError(
             f"{subject.name}: its file is quantized as {subject.quantization!r}, not int8; export it with "
-            "--quantize int8, or use --target float"
+            "--quantize int8, or use --target file"
         )
     if through is not None:
         _check_through(subject, through)

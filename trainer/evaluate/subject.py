@@ -49,6 +49,12 @@ class Subject:
         """How the bundle's file is quantized; None for a run."""
         return None if self.bundle is None else self.bundle.manifest.quantization
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """What can be measured: the float twin where there is one, the bundle's file as int8 or, else, as file."""
+        file = () if self.bundle is None else ("int8",) if self.quantization == "int8" else ("file",)
+        return ("float", *file) if self.twin_at is not None else file
+
     @cached_property
     def twin(self) -> AttackModel:
         """The float twin with its preprocessing, loaded on first use (this imports Keras).
@@ -184,6 +190,8 @@ def _find_twin(name: str, file: Path, given: Path | None) -> Path | None:
         if not (given / zoo.TWIN).exists():
             raise EvaluationError(f"{given}: no {zoo.TWIN}; give the folder of a finished run with --twin")
         return given
-    if (file.parent / zoo.TWIN).exists():
-        return file.parent
+    beside = file.with_suffix(".twin")  # where `trainer wrap` puts it
+    for folder in (beside, file.parent):
+        if (folder / zoo.TWIN).exists():
+            return folder
     return zoo.twin_folder(name)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Target(Protocol):
-    """Something with a name ("float", "int8") that gives class probabilities to raw-unit windows."""
+    """Something with a name ("float", "int8", "file") that gives class probabilities to raw-unit windows."""
 
     name: str
 
@@ -38,11 +38,13 @@ class FloatTarget:
 
 
 class DeviceTarget:
-    """The bundle's TFLite file: windows go through ``edge.pipeline`` as on the device, verdict included."""
+    """The bundle's TFLite file: windows go through ``edge.pipeline`` as on the device, verdict included.
 
-    name = "int8"
+    ``name``: "int8", or "file" for one that is stored otherwise.
+    """
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier, name: str = "int8") -> None:
+        self.name = name
         self._classifier = classifier
         self._judge = Judge(classifier.manifest)
 

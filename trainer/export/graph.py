@@ -119,7 +119,7 @@ def build(classifier: keras.Model, front: keras.Model | None, resolution: float)
     if front is None:
         logits, embedding, features = raw(split)
     else:
-        reconstruction = _reconstruct(front, inputs)
+        reconstruction = reconstruct(front, inputs)
         clean_input = keras.Input((samples, 1), batch_size=1)
         clean = _tapped(rewired(classifier, clean_input, [1.0]), clean_input)
         logits, embedding, features = clean(reconstruction)
@@ -140,7 +140,7 @@ def _tapped(classifier: keras.Model, inputs: Any) -> keras.Model:
     return keras.Model(inputs, taps, name="classifier_raw" if inputs.shape[-1] == 2 else "classifier")
 
 
-def _reconstruct(front: keras.Model, inputs: Any) -> Any:
+def reconstruct(front: keras.Model, inputs: Any) -> Any:
     """The encode-decode with its last scaling folded into the decoder's convolution."""
     x = inputs
     pending = float(front.layers[-1].scale) if isinstance(front.layers[-1], layers.Rescaling) else 1.0

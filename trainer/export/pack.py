@@ -155,10 +155,10 @@ def export_run(
             manifest(Decision()),
             model,
             _head(run),
-            _placeholder(golden_x, golden_valid, shapes),
+            placeholder(golden_x, golden_valid, shapes),
             {},
         )
-    vectors = _vectors(draft, golden_x, golden_valid, quantize.logit_step(model, len(spec.labels)), indices)
+    vectors = golden_vectors(draft, golden_x, golden_valid, quantize.logit_step(model, len(spec.labels)), indices)
     report("comparing float and quantized on validation windows")
     windows = validation.windows()
     parity = compare(AttackModel(run.twin, recipe.data.preprocess, name=recipe.export.name), draft, windows)
@@ -212,9 +212,10 @@ def _head(run: Run) -> dict[str, np.ndarray]:
     return {"kernel": kernel.astype(np.float32), "bias": bias.astype(np.float32)}
 
 
-def _placeholder(
+def placeholder(
     x: np.ndarray, valid: np.ndarray, shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, np.ndarray]:
+    """Vectors of a draft, which has no outputs yet."""
     return {
         "windows": x,
         "valid": valid,
@@ -222,7 +223,7 @@ def _placeholder(
     }
 
 
-def _vectors(
+def golden_vectors(
     draft: Bundle, x: np.ndarray, valid: np.ndarray, logit_step: float, indices: Mapping[str, int]
 ) -> dict[str, np.ndarray]:
     """Golden windows with their outputs and the int8 step of each output.
