@@ -28,6 +28,7 @@ from edge.events import Event
 from edge.metrics import Metrics
 from edge.models import service as model_service
 from edge.models.updater import Updater
+from edge.overload import Overload, Priority
 from edge.pipeline.classify import Classifier
 from edge.pipeline.runtime import runtime_name
 from edge.presence import Presence
@@ -52,7 +53,8 @@ log = logging.getLogger("edge.agent")
 
 TICK_S = 0.2
 LOOK_S = 1.0
-BATCH_BLOCKS = 64
+BATCH_BLOCKS, FEW_BLOCKS = 64, 4
+LATER = float("inf")  # the arrival of what has no hurry
 REPLACE_S = 2.0  # how long a source that is replaced may take to end
 # A stop ends within 5 s whatever hangs; when each stage must be done, in seconds after the stop.
 SOURCES_BY_S, PIPELINE_BY_S, SINKS_BY_S, STOPPED_BY_S, END_BY_S = 1.0, 2.2, 3.6, 4.1, 4.6
@@ -78,6 +80,7 @@ class Agent:
         self._clock = clock
         self._on_result = on_result
         self._began, self._started = clock.monotonic(), clock.utc()
+        self._overload = Overload(settings.overload, clock.monotonic, self._tell_overload)
         folder = model_service.model_folder(settings)
         begun = model_service.begin(settings, folder, clock)
         self.engine = Engine(
@@ -90,6 +93,7 @@ class Agent:
             idle_s=settings.pipeline.stream_idle_s,
             clock=clock,
             on_verdict=self._answer,
+            overload=self._overload,
             rescue=Rescue(
                 Quarantine(state_dir(settings.node) / f"quarantine-{settings.node.id}"),
                 self.metrics,
@@ -101,7 +105,7 @@ class Agent:
         self.serial = SerialShared()
         spec = begun.bundle.manifest.input
         self.sources: list[Source] = make_sources(settings, spec, self.metrics, clock, self.serial)
-        self._queue: BlockQueue[tuple[SampleBlock, bool]] = BlockQueue(settings.pipeline.queue_blocks)
+        self._queue: BlockQueue[tuple[SampleBlock, bool, float]] = BlockQueue(settings.pipeline.queue_blocks)
         self._supervisor = Supervisor(self.metrics, clock.monotonic)
         self._progress = Progress(
             lambda: self._queue.unfinished,
@@ -172,6 +176,8 @@ class Agent:
 
     def health(self) -> dict[str, object]:
         """Facts for the `health` topic."""
+        if not self._queue.unfinished:
+            self._overload.note(0.0)
         return health.health(
             now=self._clock.utc(),
             boot_id=self.boot_id,
@@ -187,6 +193,7 @@ class Agent:
             counters=self.metrics.snapshot(),
             model=self.updater.facts(),
             config_refused=self.config_refused,
+            overload=self._overload,
         )
 
     def info(self) -> dict[str, object]:
@@ -416,20 +423,27 @@ class Agent:
 
     def _run_source(self, source: Source, stop: threading.Event) -> None:
         live, status = self.live, source.status
+        # A recording that is played as fast as it goes is late by nobody's measure.
+        hurried, monotonic = source.name != "replay", self._clock.monotonic
+        prefers = bool(self.settings.overload.high)
 
         def emit(block: SampleBlock, on_accepted: Callable[[], None] | None = None) -> None:
             if live is not None:
                 live.came_from(block.stream, status)
-            self._queue.put((block, source.aligned))
+            first = prefers and self._overload.priority(block.stream) is Priority.HIGH
+            self._queue.put((block, source.aligned, monotonic() if hurried else LATER), first=first)
             if on_accepted is not None:
                 on_accepted()
 
         source.run(emit, stop)
 
     def _run_pipeline(self, stop: threading.Event) -> None:
-        while items := self._queue.get_many(BATCH_BLOCKS):
+        # A high-priority block waits for the batch before it at most.
+        batch = FEW_BLOCKS if self.settings.overload.high else BATCH_BLOCKS
+        while items := self._queue.get_many(batch):
             try:
-                for block, aligned in items:
+                self._overload.note(max(0.0, self._clock.monotonic() - min(item[2] for item in items)))
+                for block, aligned, _ in items:
                     if self._left(PIPELINE_BY_S) <= 0:
                         self.metrics.add_by("dropped", "stopping")
                         continue
@@ -479,6 +493,10 @@ class Agent:
             if isinstance(source, Answering):
                 source.answer(window, result)
         self.updater.saw(window, result)
+
+    def _tell_overload(self, level: int, lag_s: float) -> None:
+        mode = self.settings.overload.mode
+        self.event({"kind": "overload", "mode": mode, "step": level, "lag_s": round(lag_s, 2)})
 
     def _left(self, by_s: float) -> float:
         """Seconds until a stage of the stop must be done; plenty while nobody stops."""

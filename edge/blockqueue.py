@@ -21,6 +21,7 @@ class BlockQueue(Generic[Item]):
     def __init__(self, cap: int) -> None:
         self._cap = cap
         self._items: deque[Item] = deque()
+        self._first: deque[Item] = deque()  # of the high-priority streams
         lock = threading.Lock()
         self._some = threading.Condition(lock)
         self._room = threading.Condition(lock)
@@ -37,25 +38,30 @@ class BlockQueue(Generic[Item]):
         """Items that wait or are being worked on."""
         return self._unfinished
 
-    def put(self, item: Item) -> None:
-        """Waits for room. Raises Closed, also while waiting, once the queue is closed."""
+    def put(self, item: Item, *, first: bool = False) -> None:
+        """Waits for room; `first`: ahead of all that is not. Raises Closed, also while waiting, once it is closed."""
+        items = self._first if first else self._items
         with self._room:
-            while len(self._items) >= self._cap and not self._closed:
+            while len(items) >= self._cap and not self._closed:
                 self._room.wait()
             if self._closed:
                 raise Closed("the agent is stopping")
-            self._items.append(item)
+            items.append(item)
             self._unfinished += 1
-            if len(self._items) == 1:
+            if len(items) == 1:
                 self._some.notify()
 
     def get_many(self, most: int) -> list[Item]:
         """Up to `most` items, oldest first; waits for one. Empty once the queue is closed and drained."""
         with self._some:
-            while not self._items and not self._closed:
+            while not self._items and not self._first and not self._closed:
                 self._some.wait()
-            was_full = len(self._items) >= self._cap
-            out = [self._items.popleft() for _ in range(min(most, len(self._items)))]
+            was_full = len(self._items) >= self._cap or len(self._first) >= self._cap
+            out = []
+            if self._first:
+                out = [self._first.popleft() for _ in range(min(most, len(self._first)))]
+                most -= len(out)
+            out += [self._items.popleft() for _ in range(min(most, len(self._items)))]
             if was_full:
                 self._room.notify_all()
             return out
@@ -74,4 +80,4 @@ class BlockQueue(Generic[Item]):
             self._room.notify_all()
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._items) + len(self._first)

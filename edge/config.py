@@ -382,6 +382,28 @@ class PipelineSettings(Section):
     )
 
 
+Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{0,64}\*?$", min_length=1)]
+Patterns = Annotated[tuple[Pattern, ...], BeforeValidator(_split)]
+
+
+class OverloadSettings(Section):
+    """What happens when windows come faster than they are judged (docs/overload.md)."""
+
+    mode: Literal["wait", "stretch", "shed"] = Field(
+        default="wait",
+        description="wait: nothing is left out, latency grows. stretch: all but high-priority streams answer fewer "
+        "windows. shed: low-priority streams answer none, then all but the high-priority ones.",
+    )
+    lag_s: Seconds = Field(default=1.0, description="Samples that wait longer than this are an overload.")
+    recover_s: Seconds = Field(
+        default=5.0, description="After so long with less than a quarter of lag_s, a step less is left out."
+    )
+    high: Patterns = Field(
+        default=(), description="Streams that keep every window and go first; NAME or BEGINNING*."
+    )
+    low: Patterns = Field(default=(), description="Streams whose windows are shed first; NAME or BEGINNING*.")
+
+
 class EventSettings(Section):
     """What people are told of: windows that agree become one event. All seconds are the signal's own."""
 
@@ -551,6 +573,7 @@ class Settings(Section):
         default_factory=lambda: (MqttSink(),), min_length=1, max_length=16, description="Where results go."
     )
     pipeline: PipelineSettings = Field(default_factory=PipelineSettings)
+    overload: OverloadSettings = Field(default_factory=OverloadSettings)
     events: EventSettings = Field(default_factory=EventSettings)
     delivery: DeliverySettings = Field(default_factory=DeliverySettings)
     health: HealthSettings = Field(default_factory=HealthSettings)

@@ -10,10 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
+import numpy as np
+
 from edge.bundle import Bundle
 from edge.clock import SYSTEM_CLOCK, Clock
 from edge.errors import BlockError
 from edge.metrics import Metrics
+from edge.overload import Overload, Priority
 from edge.pipeline.classify import Classifier
 from edge.pipeline.identity import result_id
 from edge.pipeline.verdict import Judge
@@ -36,6 +39,7 @@ _READ_COUNTS: Callable[[WindowCounters], tuple[int, ...]] = attrgetter(*_COUNTED
 class _Stream:
     windower: Windower
     seq: int = 0
+    priority: Priority = Priority.NORMAL
     counted: tuple[int, ...] = (0,) * len(_COUNTED)
 
 
@@ -73,11 +77,14 @@ class Engine:
         clock: Clock = SYSTEM_CLOCK,
         on_verdict: Callable[[Window, Result], None] | None = None,
         rescue: Rescue | None = None,
+        overload: Overload | None = None,
     ) -> None:
         self._serving = _serving(bundle, classifier)
         self._fallback: _Serving | None = None
         self._failure = ""
-        self._rescue = rescue
+        self._rescue, self._overload = rescue, overload
+        nothing = np.full(len(bundle.manifest.labels), np.nan, np.float32)
+        self._left_out = Scores(nothing, failed="overload")
         self._on_verdict = on_verdict
         self._spec = bundle.manifest.input
         self._node, self._boot_id = node, boot_id
@@ -87,7 +94,7 @@ class Engine:
         self._warn = WarnOnce(log)
         self._aligned = False
         self._streams: StreamTable[_Stream] = StreamTable(
-            lambda _: _Stream(Windower(self._spec, aligned=self._aligned)),
+            self._new_stream,
             max_streams,
             idle_s,
             clock.monotonic,
@@ -153,6 +160,10 @@ class Engine:
         self._streams.done(stream_id)
         return [self._classify(stream, window) for window in stream.windower.flush()]
 
+    def _new_stream(self, stream: str) -> _Stream:
+        priority = Priority.NORMAL if self._overload is None else self._overload.priority(stream)
+        return _Stream(Windower(self._spec, aligned=self._aligned), priority=priority)
+
     def drop(self, stream_id: str) -> None:
         """Forget a stream's state, whatever it is in."""
         self._streams.drop(stream_id)
@@ -165,7 +176,11 @@ class Engine:
         stream.counted = now
 
     def _classify(self, stream: _Stream, window: Window) -> Result:
-        serving, scores = self._scores(window)
+        if self._overload is not None and self._overload.skips(stream.priority, stream.seq):
+            self._metrics.add("skipped")
+            serving, scores = self._serving, self._left_out
+        else:
+            serving, scores = self._scores(window)
         verdict = serving.judge.push(window, scores)
         seq, stream.seq = stream.seq, stream.seq + 1
         self._metrics.add("windows")

@@ -13,6 +13,7 @@ from importlib import metadata
 
 from edge.bundle import Bundle
 from edge.config import Settings
+from edge.overload import Overload
 from edge.types import rfc3339
 
 INFO_SCHEMA = "wavewall.info/1"
@@ -78,6 +79,7 @@ def health(
     problems: Mapping[str, str] | None = None,
     model: Mapping[str, object] | None = None,
     config_refused: str = "",
+    overload: Overload | None = None,
 ) -> dict[str, object]:
     """The state of things now; `status` is "degraded" while a source or sink has an error, with the reasons.
 
@@ -88,6 +90,8 @@ def health(
         for part in (*sources, *sinks)
         if part.get("error")
     ] + [f"{name}: {why}" for name, why in (problems or {}).items()]
+    if overload is not None and overload.reason:
+        reasons.append(f"overload: {overload.reason}")
     if config_refused:
         reasons.append(f"config: {config_refused}")
     return {
@@ -98,6 +102,8 @@ def health(
         "status": "degraded" if reasons else "ok",
         "reasons": reasons,
         "model": dict(model or {}),
+        "lag_s": round(overload.lag_s, 3) if overload is not None else 0.0,
+        "overload_step": overload.level if overload is not None else 0,
         "streams": streams,
         "online": online,
         "sources": list(sources),

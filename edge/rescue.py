@@ -56,4 +56,4 @@ class Rescue:
         if kept is not None:
             log.error("stream %s: a window that the model cannot take is kept in %s", window.stream, kept)
         nothing = np.full(len(bundle.manifest.labels), np.nan, np.float32)
-        return classifier, Scores(nothing, latency_ms=(time.perf_counter() - began) * 1e3, failed=True)
+        return classifier, Scores(nothing, latency_ms=(time.perf_counter() - began) * 1e3, failed="failed")

@@ -95,7 +95,7 @@ class Scores:
     `reconstruction` (n, channel); `residual` is the root mean square, over the valid samples, of the
     reconstruction minus the model's input, in its unit; `disagreement` is the total variation, 0 to 1,
     between the two probability vectors. What the bundle does not offer, or nobody asked for, is None.
-    `failed`: the model could not take the window, and the probabilities are NaN.
+    `failed`: why the model did not judge the window (`failed`, `overload`); the probabilities are NaN then.
     """
 
     probabilities: FloatArray
@@ -106,7 +106,7 @@ class Scores:
     residual: float | None = None
     disagreement: float | None = None
     latency_ms: float = 0.0
-    failed: bool = False
+    failed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

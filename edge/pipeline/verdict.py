@@ -10,15 +10,15 @@ from edge.types import Scores, Status, Verdict, Window
 __all__ = ["REASONS", "Judge"]
 
 # Every reason there is, in order of precedence; two measures that both say suspect are joined by "+".
-REASONS = ("missing", "lead_off", "flat", "failed", "not_finite", "residual", "disagreement", "low_score")
+REASONS = ("missing", "lead_off", "flat", "failed", "overload", "not_finite", "residual", "disagreement", "low_score")
 
 
 class Judge:
     """Holds one bundle's labels and thresholds; the same window and scores always give the same verdict.
 
     abstain: too many samples missing (`missing`, or `lead_off` when an electrode was off for most of them), a
-    constant window (`flat`), a model that could not take it (`failed`) or answers NaN (`not_finite`), a top score
-    too low (`low_score`).
+    constant window (`flat`), a model that could not take it (`failed`), was not asked (`overload`) or answers NaN
+    (`not_finite`), a top score too low (`low_score`).
     suspect: `residual` or `disagreement` above its threshold. A suspect window stays suspect when its score
     is low, since tampering is what lowers it.
     """
@@ -55,7 +55,7 @@ class Judge:
         if _is_flat(window):
             return "abstain", "flat"
         if not finite:
-            return "abstain", "failed" if scores.failed else "not_finite"
+            return "abstain", scores.failed or "not_finite"
         suspicions = [
             name
             for name, value, limit in (
