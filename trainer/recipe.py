@@ -42,6 +42,8 @@ class DataSection(_Section):
     gain: float = Field(0.0, ge=0)
     sign: float = Field(0.0, ge=0, le=1)
     noise: float = Field(0.0, ge=0, description="standard deviation of added noise, input units")
+    warp: float = Field(0.0, ge=0, lt=1, description="how far a smooth random warp changes the local speed")
+    mix: float = Field(0.0, ge=0, le=1, description="share of windows that are mixed with another of the batch")
     preprocess: list[dict[str, Any]] = Field(
         default_factory=list, description="the bundle's preprocessing steps"
     )
@@ -74,7 +76,7 @@ class ModelSection(_Section):
 class DefenseSection(_Section):
     """``epsilons``: the budgets a record's attack is drawn from, input units; other keys go to the defence."""
 
-    name: Literal["none", "adversarial_training", "distillation", "adt", "jacobian", "nsr"] = "none"
+    name: Literal["none", "adversarial_training", "trades", "distillation", "adt", "jacobian", "nsr"] = "none"
     epsilons: list[float] = Field(default_factory=list)
     arguments: dict[str, Any] = Field(default_factory=dict)
 
@@ -94,7 +96,12 @@ class TrainingSection(_Section):
     epochs: int = Field(ge=1, le=100_000)
     batch: int = Field(ge=2, le=4096)
     learning_rate: float = Field(0.002, gt=0)
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant", "plateau"] = "cosine"
+    patience: int = Field(50, ge=1, description="plateau: epochs without a lower loss before the rate is halved")
+    rate_floor: float = Field(1e-4, gt=0, description="plateau: the rate goes no lower")
+    stop_after: int = Field(0, ge=0, description="epochs without a lower training loss that end a phase; 0: never")
+    keep: Literal["average", "lowest_loss"] = "average"
+    freeze_encode_decode: bool = Field(False, description="the classifier learns on fixed reconstructions")
     warmup_epochs: float = Field(1.0, ge=0)
     weight_decay: float = Field(1e-4, ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
@@ -144,6 +151,8 @@ class Recipe(_Section):
                 raise ValueError("distillation.teacher belongs to stage 2")
         if "temperature" in self.defense.arguments:
             raise ValueError("defense.arguments.temperature: set distillation.temperature instead")
+        if self.training.freeze_encode_decode and not self.training.pretrain_epochs:
+            raise ValueError("training.freeze_encode_decode needs training.pretrain_epochs: a front that has learnt")
         if name in ("jacobian", "nsr") and self.model.encode_decode is not None:
             raise ValueError(f"defense.name {name} has no loss for model.encode_decode; leave one out")
         if name == "adt" and not self.defense.epsilons:

@@ -223,10 +223,14 @@ def train(
             front.set_weights(
                 keras.models.load_model(out / "encode_decode.keras", compile=False).get_weights()
             )
+        if recipe.training.freeze_encode_decode:
+            front.trainable = False  # two-stage reading of paper 1's Fig. 9
     phase = "joint" if front is not None else "classifier"
     stage = Trainer(recipe, model, defense, training, out, phase, labels)
     stage.run(validator(recipe, model, validation.windows()), report, resume)
     with stage.averaged_weights():
+        if front is not None:
+            front.trainable = True  # as it was built, for whoever loads it
         model.save(out / "twin.keras")
         classifier.save(out / "classifier.keras")
         if front is not None:

@@ -23,11 +23,12 @@ import numpy as np
 
 from edge.bundle import preprocess
 from edge.bundle.preprocess import Step
-from trainer.data.augment import Augment, class_sampler, draw
+from trainer.data.augment import Augment, class_sampler, draw, mixed
 from trainer.data.base import Dataset
 from trainer.errors import TrainingError
 from trainer.recipe import Recipe
 
+MIN_DELTA = 1e-4  # what counts as a lower loss where the rate follows it, as in Keras' ReduceLROnPlateau
 HISTORY = ("phase", "epoch", "loss", "accuracy", "val_clean", "val_robust", "rate", "seconds")
 Report = Callable[[dict[str, Any]], None]
 
@@ -41,6 +42,17 @@ class _State:
     optimizer: Any
     epoch: int = 0
     step: int = 0
+    # the rate's plateau: (rate, lowest loss seen, epochs since); then (lowest loss, epochs since) of the kept weights
+    plateau: np.ndarray | None = None
+    lowest: np.ndarray | None = None
+    kept: list[np.ndarray] | None = None
+
+    def extras(self) -> dict[str, np.ndarray]:
+        """What a checkpoint holds where the schedule follows the training loss."""
+        if self.plateau is None or self.lowest is None:
+            return {}
+        kept = {f"kept{i}": value for i, value in enumerate(self.kept or [])}
+        return {"plateau": self.plateau, "lowest": self.lowest, **kept}
 
     def variables(self) -> list[Any]:
         # variables, not weights: dropout's random state is among them
@@ -61,7 +73,9 @@ def save_checkpoint(path: Path, state: _State, phase: str) -> None:
     arrays = {f"v{i}": np.asarray(v) for i, v in enumerate(state.variables())}
     temporary = path.with_suffix(".tmp.npz")
     with temporary.open("wb") as file:
-        np.savez(file, phase=np.array(phase), epoch=state.epoch, step=state.step, **arrays)
+        np.savez(
+            file, phase=np.array(phase), epoch=state.epoch, step=state.step, **arrays, **state.extras()
+        )
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
@@ -73,7 +87,7 @@ def load_checkpoint(path: Path, state: _State, phase: str) -> bool:
         if str(saved["phase"]) != phase:
             return False
         variables = state.variables()
-        if len(saved.files) != len(variables) + 3:
+        if sum(name[0] == "v" for name in saved.files) != len(variables):
             raise TrainingError(
                 f"{path}: made by another model; give another --out, or the recipe it came from"
             )
@@ -85,6 +99,9 @@ def load_checkpoint(path: Path, state: _State, phase: str) -> bool:
                 )
             variable.assign(value)
         state.epoch, state.step = int(saved["epoch"]), int(saved["step"])
+        if "plateau" in saved.files:
+            state.plateau, state.lowest = saved["plateau"], saved["lowest"]
+            state.kept = [saved[f"kept{i}"] for i in range(sum(n.startswith("kept") for n in saved.files))]
     return True
 
 
@@ -146,7 +163,7 @@ class Trainer:
         self.epochs = t.pretrain_epochs if phase == "encode_decode" else t.epochs
         d = recipe.data
         self.preprocess = preprocess.parse_steps(d.preprocess)
-        self.augment = Augment(d.place, d.crop, d.crop_min, d.gain, d.sign, d.noise)
+        self.augment = Augment(d.place, d.crop, d.crop_min, d.gain, d.sign, d.noise, d.warp)
         self.weights = {
             data.spec.labels.index(k): w for k, w in d.class_weights.items() if k in data.spec.labels
         }
@@ -205,6 +222,8 @@ class Trainer:
             raw, x = x, prepare(x, valid, self.preprocess)
             target = np.full((len(index), classes), smoothing / classes, np.float32)
             target[np.arange(len(index)), self.data.y[index]] += 1.0 - smoothing
+            if self.recipe.data.mix:
+                x, target = mixed(x, target, self.recipe.data.mix, rng)
             start = rng.uniform(-1, 1, x.shape).astype(np.float32)
             noise = rng.standard_normal(x.shape, np.float32)
             epsilon = rng.choice(self.epsilons, (len(index), 1, 1)).astype(np.float32)
@@ -219,12 +238,12 @@ class Trainer:
             load_checkpoint(path, self.state, self.phase)
         total, warmup = self.epochs * self.steps, max(1, int(t.warmup_epochs * self.steps))
         saved = time.monotonic()
-        while self.state.epoch < self.epochs:
+        while self.state.epoch < self.epochs and not self._stopped():
             began, epoch = time.monotonic(), self.state.epoch
             rng = np.random.default_rng([t.seed, epoch, 0 if self.phase == "encode_decode" else 1])
             losses, hits, rate = [], [], 0.0
             for batch in self._batches(rng):
-                rate = learning_rate(self.state.step, total, warmup, t.learning_rate, t.schedule)
+                rate = self._rate(total, warmup)
                 self.state.optimizer.learning_rate.assign(rate)
                 # early in a run the average would be mostly the random start: let it catch up
                 decay = (
@@ -256,7 +275,8 @@ class Trainer:
                     f"{self.out}: the loss is not a number in epoch {epoch + 1}; lower training.learning_rate"
                 )
             self.state.epoch += 1
-            last = self.state.epoch == self.epochs
+            self._follow(loss)
+            last = self.state.epoch == self.epochs or self._stopped()
             clean = robust = float("nan")
             if validate is not None and (last or self.state.epoch % t.validate_every == 0):
                 with self.averaged_weights():
@@ -277,8 +297,40 @@ class Trainer:
                 save_checkpoint(path, self.state, self.phase)
                 saved = time.monotonic()
 
+    def _rate(self, total: int, warmup: int) -> float:
+        t = self.recipe.training
+        if t.schedule == "plateau":
+            return t.learning_rate if self.state.plateau is None else float(self.state.plateau[0])
+        return learning_rate(self.state.step, total, warmup, t.learning_rate, t.schedule)
+
+    def _follow(self, loss: float) -> None:
+        """Keep the weights of the lowest training loss, and halve the rate on a plateau (Fawaz and others 2019)."""
+        t, state = self.recipe.training, self.state
+        if t.schedule != "plateau" and t.keep != "lowest_loss" and not t.stop_after:
+            return
+        if state.plateau is None or state.lowest is None:
+            state.plateau, state.lowest = np.array([t.learning_rate, np.inf, 0.0]), np.array([np.inf, 0.0])
+        rate, best, waited = state.plateau
+        best, waited = (loss, 0.0) if loss < best - MIN_DELTA else (best, waited + 1)
+        if waited >= t.patience:
+            rate, waited = max(rate / 2, min(t.rate_floor, rate)), 0.0
+        state.plateau = np.array([rate, best, waited])
+        if loss < state.lowest[0]:
+            # a loss that only creeps is a plateau too, but its weights are the lowest yet
+            state.lowest = np.array([loss, 0.0 if loss < state.lowest[0] - MIN_DELTA else state.lowest[1] + 1])
+            if t.keep == "lowest_loss":
+                state.kept = [np.asarray(w).copy() for w in self.model.weights]
+        else:
+            state.lowest = np.array([state.lowest[0], state.lowest[1] + 1])
+
+    def _stopped(self) -> bool:
+        """The training loss has not fallen for ``stop_after`` epochs."""
+        after, lowest = self.recipe.training.stop_after, self.state.lowest
+        return bool(after and lowest is not None and lowest[1] >= after)
+
     def averaged_weights(self) -> _Swap:
-        return _Swap(self.model, self.state.average)
+        """The weights that the phase gives: its average, or those of the lowest training loss."""
+        return _Swap(self.model, self.state.kept or self.state.average)
 
     def _history(self, row: dict[str, Any]) -> None:
         """Append the epoch; rows of epochs that a resumed run repeats are dropped first."""

@@ -23,6 +23,7 @@ class Augment:
     gain: float = 0.2
     sign: float = 0.5
     noise: float = 0.0
+    warp: float = 0.0
 
 
 def draw(
@@ -37,6 +38,8 @@ def draw(
     valid = np.zeros((len(index), length), bool)
     for row, i in enumerate(index):
         signal = data.signals[i]
+        if augment.warp:
+            signal = warped(signal, augment.warp, rng)
         n = len(signal)
         if rng.random() < augment.crop:
             n = max(1, int(n * rng.uniform(augment.crop_min, 1.0)))
@@ -49,6 +52,34 @@ def draw(
     if augment.noise:
         x += rng.normal(0.0, augment.noise, x.shape).astype(np.float32) * valid[..., None]
     return x, valid
+
+
+def warped(signal: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """``signal`` (time, channel) read at a smoothly varying speed, at least 1 - ``strength`` of the even one.
+
+    The clock is the even one plus a sum of three sines that leaves both ends in place, so length and ends stay.
+    """
+    n = len(signal)
+    t = np.linspace(0.0, 1.0, n)
+    waves = np.arange(1, 4)
+    # a sine of k half-waves changes the speed by pi k times its amplitude: the shares sum to at most 1
+    amplitude = strength * rng.uniform(-1, 1, 3) / (3 * np.pi * waves)
+    clock = t + (amplitude[:, None] * np.sin(np.pi * waves[:, None] * t)).sum(0)
+    return np.stack([np.interp(clock, t, c) for c in signal.T], axis=1).astype(np.float32)
+
+
+def mixed(
+    x: np.ndarray, target: np.ndarray, share: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """``share`` of the windows (n, time, channel) mixed with another of the batch, their labels (n, class) alike.
+
+    Source: H. Zhang and others, "mixup: beyond empirical risk minimization", 2018, with weights uniform in [0.5, 1].
+    """
+    n = len(x)
+    keep = np.where(rng.random(n) < share, rng.uniform(0.5, 1.0, n), 1.0).astype(np.float32)
+    other = rng.permutation(n)
+    a, b = keep[:, None, None], keep[:, None]
+    return a * x + (1 - a) * x[other], b * target + (1 - b) * target[other]
 
 
 def class_sampler(

@@ -9,6 +9,7 @@ from trainer.defenses.adversarial_training import AdversarialTraining
 from trainer.defenses.base import Defense
 from trainer.defenses.jacobian import JacobianRegularization
 from trainer.defenses.nsr import NoiseToSignal
+from trainer.defenses.trades import Trades
 from trainer.errors import RecipeError
 
 
@@ -17,6 +18,7 @@ def make(name: str, **arguments: Any) -> Defense:
     makers = {
         "none": lambda **kw: AdversarialTraining(**{**kw, "steps": 0}),
         "adversarial_training": AdversarialTraining,
+        "trades": Trades,
         "distillation": lambda **kw: AdversarialDistillation(**{**kw, "c": 0.0}),
         "adt": AdversarialDistillation,
         "jacobian": JacobianRegularization,
