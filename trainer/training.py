@@ -42,7 +42,7 @@ class _State:
     optimizer: Any
     epoch: int = 0
     step: int = 0
-    # the rate's plateau: (rate, lowest loss seen, epochs since); then (lowest loss, epochs since) of the kept weights
+    # the rate's plateau: (rate, lowest loss seen, epochs since); (lowest loss, its mark, epochs since)
     plateau: np.ndarray | None = None
     lowest: np.ndarray | None = None
     kept: list[np.ndarray] | None = None
@@ -309,24 +309,26 @@ class Trainer:
         if t.schedule != "plateau" and t.keep != "lowest_loss" and not t.stop_after:
             return
         if state.plateau is None or state.lowest is None:
-            state.plateau, state.lowest = np.array([t.learning_rate, np.inf, 0.0]), np.array([np.inf, 0.0])
+            state.plateau = np.array([t.learning_rate, np.inf, 0.0])
+            state.lowest = np.array([np.inf, np.inf, 0.0])
         rate, best, waited = state.plateau
         best, waited = (loss, 0.0) if loss < best - MIN_DELTA else (best, waited + 1)
         if waited >= t.patience:
             rate, waited = max(rate / 2, min(t.rate_floor, rate)), 0.0
         state.plateau = np.array([rate, best, waited])
-        if loss < state.lowest[0]:
-            # a loss that only creeps is a plateau too, but its weights are the lowest yet
-            state.lowest = np.array([loss, 0.0 if loss < state.lowest[0] - MIN_DELTA else state.lowest[1] + 1])
+        lowest, mark, stale = state.lowest
+        if loss < lowest:
+            lowest = loss
             if t.keep == "lowest_loss":
                 state.kept = [np.asarray(w).copy() for w in self.model.weights]
-        else:
-            state.lowest = np.array([state.lowest[0], state.lowest[1] + 1])
+        # the mark follows by whole steps, so that a loss that only creeps ends the phase too
+        mark, stale = (loss, 0.0) if loss < mark - MIN_DELTA else (mark, stale + 1)
+        state.lowest = np.array([lowest, mark, stale])
 
     def _stopped(self) -> bool:
         """The training loss has not fallen for ``stop_after`` epochs."""
         after, lowest = self.recipe.training.stop_after, self.state.lowest
-        return bool(after and lowest is not None and lowest[1] >= after)
+        return bool(after and lowest is not None and lowest[2] >= after)
 
     def averaged_weights(self) -> _Swap:
         """The weights that the phase gives: its average, or those of the lowest training loss."""

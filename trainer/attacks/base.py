@@ -25,6 +25,7 @@ class Attack(ABC):
 
     name = "attack"
     gradient = "none"  # how the gradient is had: "exact", "bpda:<surrogate>", "none"
+    queries_model = False  # asks the model for its answers, without gradients
     steps = 0
     restarts = 1
 

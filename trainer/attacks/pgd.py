@@ -22,6 +22,7 @@ class PGD(Attack):
             window of each record counts.
         loss: "cross_entropy" or "margin".
         keep: "last" iterate, as in the papers, or the "worst" one on the way.
+        random_start: the first run starts at a random point too.
     """
 
     name = "pgd"
@@ -36,6 +37,7 @@ class PGD(Attack):
         restarts: int = 1,
         loss: str = "cross_entropy",
         keep: str = "last",
+        random_start: bool = False,
     ) -> None:
         super().__init__(epsilon=epsilon)
         if steps < 1 or restarts < 1 or step_share <= 0:
@@ -43,7 +45,7 @@ class PGD(Attack):
         if loss not in LOSSES or keep not in ("last", "worst"):
             raise ValueError(f"loss is one of {LOSSES}, keep 'last' or 'worst'")
         self.steps, self.step_share, self.restarts = steps, step_share, restarts
-        self.loss, self.keep = loss, keep
+        self.loss, self.keep, self.random_start = loss, keep, random_start
 
     def perturb(
         self,
@@ -59,7 +61,7 @@ class PGD(Attack):
         for restart in range(self.restarts):
             start = (
                 np.zeros_like(x)
-                if restart == 0
+                if restart == 0 and not self.random_start
                 else rng.uniform(-1, 1, x.shape).astype(np.float32) * epsilon * mask
             )
             candidate = ascend(model, x, y, mask, epsilon, start, [phase])

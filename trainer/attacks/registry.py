@@ -11,9 +11,10 @@ from trainer.attacks.fgsm import FGSM
 from trainer.attacks.noise import Noise
 from trainer.attacks.pgd import PGD
 from trainer.attacks.sap import SAP
+from trainer.attacks.square import Square
 from trainer.errors import AttackError
 
-ATTACKS: dict[str, type[Attack]] = {attack.name: attack for attack in (FGSM, Noise, PGD, SAP)}
+ATTACKS: dict[str, type[Attack]] = {attack.name: attack for attack in (FGSM, Noise, PGD, SAP, Square)}
 
 
 def make(name: str, *, epsilon: float | np.ndarray, **settings: Any) -> Attack:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import logging
+import math
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +22,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
+TELL_EVERY_S = 30.0
 
 
 def tells_mistakes(command: Callable[P, T]) -> Callable[P, T]:
@@ -62,6 +66,9 @@ def load_keras() -> None:
     with native_notes_hidden():
         import tensorflow  # noqa: F401, I001  (first, since Keras would load it in any case)
         import keras  # noqa: F401
+
+        # its logger would write to the stream of this block after the block has ended
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 @contextmanager
@@ -108,3 +115,26 @@ def progress_bar(*, unit: str) -> Iterator[Progress]:
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not sys.stderr.isatty(), transient=True) as bar:
         yield bar
+
+
+@contextmanager
+def progress_line() -> Iterator[Callable[[str], None]]:
+    """A function that tells one line of progress on standard error: in place on a terminal, every 30 s elsewhere.
+
+    Lines that start with a bracket (a finished step) are always told.
+    """
+    told = -math.inf
+
+    def tell(line: str) -> None:
+        nonlocal told
+        milestone = line.startswith("[")
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[2K{line[:150]}" + ("\n" if milestone else ""))
+            sys.stderr.flush()
+        elif milestone or time.monotonic() - told > TELL_EVERY_S:
+            told = time.monotonic()
+            typer.echo(line, err=True)
+
+    yield tell
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[2K")

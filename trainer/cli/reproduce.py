@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from trainer.cli import reproduce_iot
 from trainer.cli.common import load_keras, tells_mistakes
 
 app = typer.Typer(help="Make a paper's tables and figures again.", no_args_is_help=True)
@@ -19,6 +20,9 @@ class ScaleChoice(str, Enum):
 
     DEVICE = "device"
     PAPER = "paper"
+
+
+app.command(name="iot")(reproduce_iot.iot)
 
 
 @app.callback()

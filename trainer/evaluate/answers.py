@@ -70,16 +70,17 @@ def candidates(
     found = []
     for surrogate in twin.surrogates:
         with twin.surrogate(surrogate):
-            x_adv, stuck = _attack(attack, twin, x, y, valid, seed)
+            x_adv, stuck = attacked(attack, twin, x, y, valid, seed)
         found.append(Attacked("exact" if surrogate is None else f"bpda:{surrogate}", x_adv, stuck))
     return found
 
 
-def _attack(
+def attacked(
     attack: Attack, twin: AttackModel, x: np.ndarray, y: np.ndarray, valid: np.ndarray, seed: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A window without gradient stops the attack on its batch: another one takes its place and the batch runs
-    again.
+    """(windows, (n,) which had no gradient and stay as they were) under the gradient that ``twin`` has now.
+
+    A window without gradient stops the attack on its batch: another one takes its place and the batch runs again.
     """
     stuck = np.zeros(len(x), bool)
     while not stuck.all():

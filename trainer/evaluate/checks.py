@@ -15,6 +15,7 @@ WARNINGS = {
     "black_box_beats_white_box": "an attack without gradients found more errors than this one",
     "more_steps_do_not_help": "a one-step attack found more errors than this one with many steps",
     "larger_epsilon_does_not_help": "the same attack found more errors with a smaller budget",
+    "large_epsilon_leaves_some": "a budget that drowns every record left some right",
     "attack_helps": "more records are right under attack than without",
 }
 BLACK_BOX = ("noise", "square", "boundary")

@@ -154,7 +154,8 @@ class Runner:
             return [Attacked("none", x, whole)]
         seed = [self.plan.seed, int(index[0])]
         if attack.gradient == "none":
-            return [Attacked("none", attack.run(None, x, y, valid, np.random.default_rng(seed)), whole)]
+            asked = (self.through or self.subject).twin if attack.queries_model else None
+            return [Attacked("none", attack.run(asked, x, y, valid, np.random.default_rng(seed)), whole)]
         return candidates(attack, (self.through or self.subject).twin, x, y, valid, seed=seed)
 
 

@@ -117,7 +117,9 @@ def open_subject(target: str, twin: Path | None = None) -> Subject:
     return Subject(manifest.ref, spec, steps, bundle, device, _find_twin(manifest.name, Path(file), twin))
 
 
-def load_twin(folder: Path, name: str, steps: tuple[dict[str, Any], ...]) -> AttackModel:
+def load_twin(
+    folder: Path, name: str, steps: tuple[dict[str, Any], ...], file_name: str = zoo.TWIN
+) -> AttackModel:
     """The float model of a run or zoo folder as an attacker sees it.
 
     Raises:
@@ -128,7 +130,7 @@ def load_twin(folder: Path, name: str, steps: tuple[dict[str, Any], ...]) -> Att
     from trainer.models import layers as _registered  # noqa: F401  (its layers must be known before loading)
     from trainer.models.wrap import AttackModel
 
-    file = folder / zoo.TWIN
+    file = folder / file_name
     try:
         model = keras.models.load_model(file, compile=False)
     except (OSError, ValueError, TypeError, KeyError) as error:

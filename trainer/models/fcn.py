@@ -18,19 +18,20 @@ from trainer.data.base import DataSpec
 KERNELS = (8, 5, 3)
 
 
-def build(spec: DataSpec, *, width: int = 128, seed: int = 0) -> keras.Model:
+def build(spec: DataSpec, *, width: int = 128, momentum: float = 0.99, seed: int = 0) -> keras.Model:
     """Input (time, channel) in raw units -> logits (class,). Layers ``features``, ``embedding``, ``logits``.
 
     Args:
         width: filters of the first and last convolution; the middle one has twice as many. 128 is the
             paper's.
+        momentum: of the batch statistics' running average; less than the usual 0.99 for short trainings.
     """
     keras.utils.set_random_seed(seed)
     x: Any = keras.Input((spec.window_samples, len(spec.channels)), name="window")
     inputs = x
     for i, (filters, kernel) in enumerate(zip((width, 2 * width, width), KERNELS, strict=True), 1):
         x = layers.Conv1D(filters, kernel, padding="same", name=f"conv{i}")(x)
-        x = layers.BatchNormalization(name=f"bn{i}")(x)
+        x = layers.BatchNormalization(momentum=momentum, name=f"bn{i}")(x)
         x = layers.ReLU(name="features" if i == len(KERNELS) else f"relu{i}")(x)
     x = layers.GlobalAveragePooling1D(name="embedding")(x)
     return keras.Model(inputs, layers.Dense(len(spec.labels), name="logits")(x), name="fcn")

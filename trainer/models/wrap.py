@@ -111,12 +111,11 @@ class AttackModel:
         valid = np.ones(x.shape[:2], bool) if valid is None else valid
         step = self.compiled("predict", self.logits)
         out = []
-        for part in batches(len(x), BATCH):
-            out.append(
-                np.asarray(step(*(gradients.tensor(a) for a in padded(part, BATCH, x, valid[..., None]))))[
-                    : len(part)
-                ]
-            )
+        # few windows (the last ones standing in an attack) take a smaller batch; powers of two, for few traces
+        size = min(BATCH, max(8, 1 << (max(1, len(x)) - 1).bit_length()))
+        for part in batches(len(x), size):
+            tensors = (gradients.tensor(a) for a in padded(part, size, x, valid[..., None]))
+            out.append(np.asarray(step(*tensors))[: len(part)])
         return np.concatenate(out) if out else np.zeros((0, self.model.outputs[0].shape[-1]), np.float32)
 
 

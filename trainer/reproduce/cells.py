@@ -35,12 +35,18 @@ class Cells:
                     "give another --out"
                 )
 
+    def has(self, name: str) -> bool:
+        return self._file(name).exists()
+
     def get(self, name: str, compute: Callable[[], Any]) -> Any:
         """The cell ``name`` (a path without its ending), computed unless it is there."""
-        file = self.out / "cells" / f"{name}.json"
+        file = self._file(name)
         if not file.exists():
             write_json(file, compute())
         return _read(file)
+
+    def _file(self, name: str) -> Path:
+        return self.out / "cells" / f"{name}.json"
 
 
 def write_json(file: Path, value: Any) -> None:

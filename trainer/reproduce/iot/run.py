@@ -1,0 +1,220 @@
+"""Paper 1 as one target: trains, attacks and writes, cell by cell, in the order that matters most.
+
+A folder fills up as it goes: ``cells/`` (one file a result) and, after every dataset, ``table4.json``,
+``results.json``, ``figures/*.png``, ``*.svg`` and ``report.html`` of what is there so far. Networks lie in the cache.
+Full scale goes: best defence of each dataset, the paper's rows, further seeds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer.errors import EvaluationError
+from trainer.evaluate.report import write_text
+from trainer.reproduce.cells import SETTINGS, Cells, write_json
+from trainer.reproduce.iot import drawings, examples, refusal, table4
+from trainer.reproduce.iot.grid import Grid, MissingCellError
+from trainer.reproduce.iot.nets import Nets
+from trainer.reproduce.iot.plan import EPSILON, EXAMPLE, PAPER, SCALES, Wanted
+from trainer.reproduce.iot.recipes import NETS
+from trainer.reproduce.iot.report import html
+
+Tell = Callable[[str], None]
+# rough cost of a job beside the others of its dataset, for the time left
+COST = {"best": 5.0, "resnet": 2.0, "fcn": 2.0, "joint": 3.0, "two_stage": 3.0, "attack": 3.0, "picture": 0.5}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One thing to make; ``cost`` is its share of the work, ``size`` that of its dataset."""
+
+    name: str
+    dataset: str
+    cost: float
+    make: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of the command."""
+
+    wanted: Wanted
+    scale: str
+    data: Path
+    out: Path
+    cache: Path
+    resume: bool = False
+    compute: bool = True
+
+
+def open_folder(call: Call) -> Cells:
+    """The folder's cells.
+
+    Raises:
+        EvaluationError: it holds a run, and resume is off.
+        TrainingError: it holds a run of another scale.
+    """
+    if (call.out / SETTINGS).exists() and not call.resume and call.compute:
+        raise EvaluationError(f"{call.out}: holds a run already; go on with it with --resume, or give another --out")
+    if not call.compute and not (call.out / SETTINGS).exists():
+        raise EvaluationError(f"{call.out}: holds no run to report on")
+    settings = {**asdict(SCALES[call.scale]), "epsilon": EPSILON}
+    return Cells(call.out, settings)
+
+
+def reproduce(call: Call, tell: Tell = lambda line: None) -> dict[str, Any]:
+    """Make what is wanted; gives the results that the report shows."""
+    scale = SCALES[call.scale]
+    cells = open_folder(call)
+    nets = Nets(call.cache, scale, tell)
+    grid = Grid(cells, nets, scale, call.data, tell, compute=call.compute)
+    if call.compute:
+        for name in call.wanted.datasets:  # a mistake in the data is told before hours of work
+            grid.data(name)
+        _work(call, grid, tell)
+    return write(call, grid)
+
+
+def _work(call: Call, grid: Grid, tell: Tell) -> None:
+    jobs = list(plan(call, grid))
+    total = sum(job.cost for job in jobs)
+    began, done, before = time.monotonic(), 0.0, ""
+    for k, job in enumerate(jobs, 1):
+        if job.dataset != before:
+            grid.nets.forget()
+            before = job.dataset
+        job.make()
+        done += job.cost
+        spent = time.monotonic() - began
+        left = spent * (total - done) / done
+        tell(f"[{k}/{len(jobs)}] {job.name}: done, {_duration(spent)} gone, about {_duration(left)} left")
+        if k == len(jobs) or jobs[k].dataset != job.dataset:
+            write(call, grid)
+
+
+def plan(call: Call, grid: Grid) -> Iterator[Job]:
+    """Every job of a call, in order."""
+    w = call.wanted
+    first = example(w)
+    if 4 in w.tables and call.scale == "full":
+        for name in w.datasets:
+            yield from _best(grid, name, 0)
+    for name in w.datasets if 4 in w.tables else ():
+        if call.scale != "full":
+            yield from _best(grid, name, 0)
+        yield from _paper(grid, name, 0)
+        if name == first:
+            yield from _pictures(call, grid, first)
+        if 6 in w.figures:
+            yield _job(grid, f"{name} figure 6", name, "picture", lambda n=name: refusal.measured(grid, n, w.datasets))
+    if 4 not in w.tables:
+        yield from _pictures(call, grid, first)
+        for name in w.datasets if 6 in w.figures else ():
+            yield _job(grid, f"{name} figure 6", name, "picture", lambda n=name: refusal.measured(grid, n, w.datasets))
+    for seed in range(1, w.seeds) if 4 in w.tables else ():
+        for name in w.datasets:
+            yield from _best(grid, name, seed)
+            yield from _paper(grid, name, seed)
+
+
+def example(wanted: Wanted) -> str:
+    return EXAMPLE if EXAMPLE in wanted.datasets else wanted.datasets[0]
+
+
+def _job(grid: Grid, label: str, name: str, kind: str, make: Callable[[], Any]) -> Job:
+    data = grid.data(name)
+    size = (len(data.train) + 60) * data.train.spec.window_samples / 5e4 + 0.3
+    return Job(label, name, COST[kind] * size, make)
+
+
+def _best(grid: Grid, name: str, seed: int) -> Iterator[Job]:
+    tag = f"{name} seed {seed}"
+    yield _job(grid, f"{tag} ceiling", name, "picture", lambda: grid.facts(name))
+    yield _job(grid, f"{tag} best", name, "best", lambda: grid.train("best", name, seed))
+    yield _job(grid, f"{tag} best attacked", name, "attack", lambda: grid.white("best", name, seed))
+    yield _job(grid, f"{tag} best int8", name, "attack", lambda: grid.int8(name, seed))
+
+
+def _paper(grid: Grid, name: str, seed: int) -> Iterator[Job]:
+    tag = f"{name} seed {seed}"
+    for net in NETS[:-1]:
+        yield _job(grid, f"{tag} {net}", name, net, lambda n=net: grid.train(n, name, seed))
+    for net in ("resnet", "fcn"):
+        yield _job(grid, f"{tag} {net} attacked", name, "picture", lambda n=net: grid.undefended(n, name, seed))
+    for net in ("joint", "two_stage"):
+        yield _job(grid, f"{tag} {net} grey-box", name, "picture", lambda n=net: grid.grey(n, name, seed))
+        yield _job(grid, f"{tag} {net} attacked", name, "attack", lambda n=net: grid.white(n, name, seed))
+    for net in ("best", "joint", "two_stage"):
+        yield _job(grid, f"{tag} transfer to {net}", name, "attack", lambda n=net: grid.transfer(n, name, seed))
+
+
+# the cell that each figure of one dataset is drawn from
+CELLS: dict[int, Callable[[Grid, str], dict[str, Any]]] = {
+    4: examples.plane,
+    7: examples.activation,
+    8: examples.activation,
+    10: examples.encode_decode,
+    11: examples.encode_decode,
+    12: examples.encode_decode,
+    14: examples.over_epsilon,
+    15: examples.preprocessing,
+}
+
+
+def _pictures(call: Call, grid: Grid, name: str) -> Iterator[Job]:
+    if 1 in call.wanted.tables:
+        yield _job(grid, f"{name} table 1", name, "picture", lambda: examples.transferability(grid, name))
+    for number in call.wanted.figures:
+        if number in CELLS:
+            yield _job(grid, f"{name} figure {number}", name, "picture", lambda n=number: CELLS[n](grid, name))
+
+
+def write(call: Call, grid: Grid) -> dict[str, Any]:
+    """Tables, figures and report of the cells that are there; what is missing is named."""
+    resting = Grid(grid.cells, grid.nets, grid.scale, grid.data_at, grid.tell, compute=False)
+    w, out, name = call.wanted, call.out, example(call.wanted)
+    seeds = max(w.seeds, _seeds_there(out))
+    results: dict[str, Any] = {"scale": asdict(grid.scale), "example": name, "missing": [], "figures": {}}
+    if 4 in w.tables:
+        built = table4.build(resting, w.datasets, seeds)
+        results |= built
+        write_json(out / "table4.json", built["table4"])
+        results["missing"] += [n for n in w.datasets if n not in built["table4"]["datasets"]]
+        results["paper_means"] = table4.paper_means() if set(w.datasets) == set(PAPER) else None
+    if 1 in w.tables:
+        results["table1"] = _there(lambda: examples.transferability(resting, name), results, "table 1")
+    for number in w.figures:
+        maker = CELLS.get(number, lambda g, n: refusal.measured(g, n, w.datasets))
+        cell = _there(lambda: maker(resting, name), results, f"figure {number}")  # noqa: B023  (called at once)
+        if cell is not None:
+            results["figures"][str(number)] = cell
+            drawings.FIGURES[number](cell, out / "figures" / f"figure{number}")
+    if 6 in w.figures:
+        results["refusal"] = refusal.operating(resting, w.datasets)
+    write_json(out / "results.json", {k: v for k, v in results.items() if k != "figures"})
+    write_json(out / "figures.json", results["figures"])
+    write_text(out / "report.html", html(results, w, out))
+    return results
+
+
+def _there(cell: Callable[[], Any], results: dict[str, Any], what: str) -> Any | None:
+    try:
+        return cell()
+    except MissingCellError:
+        results["missing"].append(what)
+        return None
+
+
+def _seeds_there(out: Path) -> int:
+    """One more than the largest seed that has cells."""
+    found = [int(p.name[4:]) for p in (out / "cells").glob("*/seed*") if p.name[4:].isdigit()]
+    return max(found, default=0) + 1
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
