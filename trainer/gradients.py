@@ -12,11 +12,8 @@ from typing import Any
 import tensorflow as tf
 
 
-def compiled(function: Callable[..., Any], variables: Sequence[Any] = ()) -> Callable[..., Any]:
-    """``function`` as one graph; arguments are tensors or arrays, retraced only when a shape changes.
-
-    ``variables``: those that it reads or writes; a backend of pure functions needs to know them.
-    """
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` as one graph; arguments are tensors or arrays, retraced only when a shape changes."""
     return tf.function(function, reduce_retracing=True)
 
 

@@ -45,6 +45,10 @@ class Cells:
             write_json(file, compute())
         return _read(file)
 
+    def drop(self, name: str) -> None:
+        """Forget a cell that is no longer what it should be."""
+        self._file(name).unlink(missing_ok=True)
+
     def _file(self, name: str) -> Path:
         return self.out / "cells" / f"{name}.json"
 

@@ -51,7 +51,7 @@ def transferability(grid: Grid, name: str) -> dict[str, Any]:
         clean = {net: accuracy(model, data.windows.x, data.windows) for net, model in models.items()}
         return {"clean": clean, "rows": rows}
 
-    found: dict[str, Any] = grid.get(f"{name}/table1", compute)
+    found: dict[str, Any] = grid.get(f"{name}/table1", name, compute, UNDEFENDED)
     return found
 
 
@@ -76,7 +76,7 @@ def plane(grid: Grid, name: str) -> dict[str, Any]:
             )
         return {"y": data.windows.y.tolist(), "panels": panels}
 
-    found: dict[str, Any] = grid.get(f"{name}/figure4", compute)
+    found: dict[str, Any] = grid.get(f"{name}/figure4", name, compute, ("resnet",))
     return found
 
 
@@ -124,7 +124,7 @@ def activation(grid: Grid, name: str) -> dict[str, Any]:
             "n": len(share),
         }
 
-    found: dict[str, Any] = grid.get(f"{name}/figure7", compute)
+    found: dict[str, Any] = grid.get(f"{name}/figure7", name, compute, ("resnet",))
     return found
 
 
@@ -139,7 +139,7 @@ def loss_slope(model: AttackModel, windows: Windows) -> np.ndarray:
     def slope(x: Any, valid: Any, target: Any) -> Any:
         return gradients.input_gradient(lambda a: cross_entropy(target, model.logits(a, valid)), x)[1]
 
-    step = gradients.compiled(slope, model.model.variables)
+    step = gradients.compiled(slope)
     found = [
         np.asarray(step(*(gradients.tensor(a[i : i + 64]) for a in (windows.x, windows.valid[..., None], target))))
         for i in range(0, len(windows), 64)
@@ -174,7 +174,7 @@ def encode_decode(grid: Grid, name: str) -> dict[str, Any]:
             "rms_error_from_noisy": float(np.sqrt(np.mean((noisy_back - w.x) ** 2))),
         }
 
-    found: dict[str, Any] = grid.get(f"{name}/figure10", compute)
+    found: dict[str, Any] = grid.get(f"{name}/figure10", name, compute, ("joint",))
     return found
 
 
@@ -222,7 +222,7 @@ def over_epsilon(grid: Grid, name: str) -> dict[str, Any]:
         curves["resnet"] = [accuracy(resnet, fgsm(resnet, w, e), w) for e in FIGURE14_EPSILONS]
         return curves
 
-    found: dict[str, Any] = grid.get(f"{name}/figure14", compute)
+    found: dict[str, Any] = grid.get(f"{name}/figure14", name, compute, ("joint", "best", "resnet"))
     return found
 
 
@@ -258,5 +258,5 @@ def preprocessing(grid: Grid, name: str) -> dict[str, Any]:
         curves["without_attack"] = accuracy(resnet, w.x, w)
         return curves
 
-    found: dict[str, Any] = grid.get(f"{name}/figure15", compute)
+    found: dict[str, Any] = grid.get(f"{name}/figure15", name, compute, ("resnet", "two_stage"))
     return found

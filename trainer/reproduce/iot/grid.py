@@ -1,12 +1,13 @@
 """Every result of one output folder as a cell, computed when it is first asked for.
 
-Cells lie below ``cells/DATASET/seedN/``; each is a small JSON file, so a killed run loses one at most. Without
-``compute`` nothing is made: a cell that is not there is :class:`MissingCellError`, and a report says so.
+Cells lie below ``cells/DATASET/seedN/``; each is a small JSON file, so a killed run loses one at most, and each names
+the networks that it was made from: where a recipe has changed since, it is made again. Without ``compute`` nothing is
+made: a cell that is not there is :class:`MissingCellError`, and a report says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -44,17 +45,29 @@ class Grid:
     def data(self, name: str) -> Prepared:
         return self._prepared(name)
 
-    def get(self, name: str, compute: Callable[[], Any]) -> Any:
-        """The cell ``name``.
+    def get(
+        self, name: str, dataset: str, compute: Callable[[], Any], nets: Sequence[str] = (), seed: int = 0
+    ) -> Any:
+        """The cell ``name``, made from networks ``nets`` of ``dataset``.
 
         Raises:
             MissingCellError: it is not there and this grid makes none.
         """
-        if not self.compute and not self.cells.has(name):
-            raise MissingCellError(name)
-        if not self.cells.has(name):
+        if not self.compute:
+            if not self.cells.has(name):
+                raise MissingCellError(name)
+            return self.cells.get(name, compute)["cell"]
+        of = [self.nets.name(net, self.data(dataset), seed) for net in nets]
+
+        def made() -> dict[str, Any]:
             self.tell(name)
-        return self.cells.get(name, compute)
+            return {"networks": of, "cell": compute()}
+
+        kept = self.cells.get(name, made)
+        if kept["networks"] != of:
+            self.cells.drop(name)
+            kept = self.cells.get(name, made)
+        return kept["cell"]
 
     def facts(self, name: str) -> dict[str, Any]:
         """Sizes, labels and digest of a dataset, and its ceiling.
@@ -81,7 +94,7 @@ class Grid:
                 "cover": found.cover,
             }
 
-        cell: dict[str, Any] = self.get(f"{name}/facts", compute)
+        cell: dict[str, Any] = self.get(f"{name}/facts", name, compute)
         if self.compute and cell["digest"] != self.data(name).digest:
             raise TrainingError(
                 f"{self.cells.out}: {name} there is other data than in {self.data_at}; give another --out"
@@ -104,7 +117,7 @@ class Grid:
                 cell[f"fgsm_{label}"] = suite.bits(suite.right(model, x, w))
             return cell
 
-        found: dict[str, Any] = self.get(f"{name}/seed{seed}/{net}", compute)
+        found: dict[str, Any] = self.get(f"{name}/seed{seed}/{net}", name, compute, (net,), seed)
         return found
 
     def grey(self, net: str, name: str, seed: int) -> dict[str, Any]:
@@ -116,7 +129,7 @@ class Grid:
             cell = {f"fgsm_{k}": suite.grey(whole, part, data.windows, EPSILON, k) for k in ("true", "predicted")}
             return {"clean": suite.bits(suite.right(whole, data.windows.x, data.windows)), **cell}
 
-        found: dict[str, Any] = self.get(f"{name}/seed{seed}/{net}-grey", compute)
+        found: dict[str, Any] = self.get(f"{name}/seed{seed}/{net}-grey", name, compute, (net,), seed)
         return found
 
     def white(self, net: str, name: str, seed: int) -> dict[str, Any]:
@@ -128,7 +141,7 @@ class Grid:
             np.save(self.worst_file(net, name, seed), worst)
             return cell
 
-        found: dict[str, Any] = self.get(f"{name}/seed{seed}/{net}-white", compute)
+        found: dict[str, Any] = self.get(f"{name}/seed{seed}/{net}-white", name, compute, (net,), seed)
         return found
 
     def worst_file(self, net: str, name: str, seed: int) -> Path:
@@ -141,7 +154,9 @@ class Grid:
             data = self.data(name)
             return suite.transferred(self.nets.whole(net, data, seed), data.windows, self._attacked(name, seed))
 
-        found: dict[str, str] = self.get(f"{name}/seed{seed}/{net}-transfer", compute)
+        found: dict[str, str] = self.get(
+            f"{name}/seed{seed}/{net}-transfer", name, compute, (net, *UNDEFENDED), seed
+        )
         return found
 
     def int8(self, name: str, seed: int) -> dict[str, Any]:
@@ -157,7 +172,7 @@ class Grid:
                 np.save(file, worst)
             return int8_cell(self.nets.trained("best", data, seed), data, np.load(file, allow_pickle=False))
 
-        found: dict[str, Any] = self.get(f"{name}/seed{seed}/best-int8", compute)
+        found: dict[str, Any] = self.get(f"{name}/seed{seed}/best-int8", name, compute, ("best",), seed)
         return found
 
     def _attacked(self, name: str, seed: int) -> dict[str, dict[str, np.ndarray]]:

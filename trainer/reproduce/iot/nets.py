@@ -28,11 +28,14 @@ class Nets:
         self.cache, self.scale, self.tell = cache, scale, tell
         self._loaded: dict[tuple[str, str, int, str], AttackModel] = {}
 
+    def name(self, net: str, data: Prepared, seed: int) -> str:
+        """What tells the network from every other: its kind, its seed and the digest of recipe and data."""
+        text = recipes.text(net, data, self.scale, seed)
+        return f"{net}-{seed}-{hashlib.sha256(f'{data.digest}{chr(10)}{text}'.encode()).hexdigest()[:12]}"
+
     def folder(self, net: str, data: Prepared, seed: int) -> Path:
         """Where the network is kept, trained or not."""
-        text = recipes.text(net, data, self.scale, seed)
-        key = hashlib.sha256(f"{data.digest}\n{text}".encode()).hexdigest()[:12]
-        return self.cache / self.scale.name / data.name / f"{net}-{seed}-{key}"
+        return self.cache / self.scale.name / data.name / self.name(net, data, seed)
 
     def trained(self, net: str, data: Prepared, seed: int) -> Path:
         """The finished run folder; trains, or goes on with, what is not finished."""
