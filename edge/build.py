@@ -12,6 +12,7 @@ from edge.delivery.sinks.base import Sink
 from edge.delivery.spool import MemorySpool
 from edge.errors import EdgeError
 from edge.metrics import Metrics
+from edge.overlay import apply_overlay
 from edge.pipeline.classify import Classifier
 from edge.pipeline.golden import load_verified
 from edge.settings import ConfigError
@@ -31,8 +32,11 @@ def trusted_key(settings: config.BundleSettings) -> bytes | None:
 
 
 def load_bundle(settings: config.BundleSettings) -> tuple[Bundle, Classifier]:
-    """The bundle, every check passed, and its classifier. Raises EdgeError."""
-    return load_verified(bundle_path(settings), trusted_key(settings), settings.threads)
+    """The bundle, every check passed, with its overlay's thresholds, and its classifier. Raises EdgeError."""
+    bundle, classifier = load_verified(bundle_path(settings), trusted_key(settings), settings.threads)
+    if settings.overlay is not None:
+        bundle = apply_overlay(bundle, settings.overlay)
+    return bundle, classifier
 
 
 def make_source(

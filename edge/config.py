@@ -172,6 +172,10 @@ class BundleSettings(Section):
         default=None,
         description="Public key file (Ed25519). With it, only bundles signed by that key are loaded.",
     )
+    overlay: Path | None = Field(
+        default=None,
+        description="Thresholds for this sensor, made by edge-agent calibrate for this very bundle.",
+    )
     threads: int = Field(default=1, ge=1, le=64, description="Interpreter threads.")
 
 

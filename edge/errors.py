@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = [
     "BlockError",
     "BundleError",
+    "CalibrationError",
     "DecisionError",
     "EdgeError",
     "EventError",
@@ -61,6 +62,10 @@ class ResultError(EdgeError):
     def __init__(self, message: str, *, field: str = "") -> None:
         super().__init__(message)
         self.field = field
+
+
+class CalibrationError(EdgeError):
+    """Recordings from which no threshold can be had: too few windows, or nothing to measure."""
 
 
 class DecisionError(EdgeError):

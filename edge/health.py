@@ -9,6 +9,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib import metadata
 
 from edge.bundle import Bundle
@@ -62,6 +63,8 @@ def info(
             "rate_hz": spec.rate_hz,
             "window_samples": spec.window_samples,
             "hop_samples": spec.hop_samples,
+            "overlay": None if settings.bundle.overlay is None else settings.bundle.overlay.name,
+            "decision": asdict(manifest.decision),
         },
     }
 

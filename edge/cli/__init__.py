@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from edge.cli import bench, bundles, check, config, model, ports, replay, run, subscribe
+from edge.cli import bench, bundles, calibrate, check, config, model, ports, replay, run, subscribe
 from edge.demo.command import demo
 
 DEFAULT_DASHBOARD = "127.0.0.1:8787"
@@ -29,6 +29,7 @@ bundles.register(app)
 model.register(app)
 ports.register(app)
 config.register(app)
+calibrate.register(app)
 bench.register(app)
 app.command("demo")(demo)
 
