@@ -25,7 +25,7 @@ from edge.delivery.runner import SinkRunner
 from edge.delivery.sinks.base import Sink
 from edge.engine import Engine
 from edge.events import Event
-from edge.metrics import Metrics
+from edge.metrics import Histogram, Metrics
 from edge.models import service as model_service
 from edge.models.updater import Updater
 from edge.overload import Overload, Priority
@@ -44,6 +44,8 @@ from edge.types import Result, SampleBlock, Window, rfc3339
 from edge.watchdog import Notifier, Progress, Watchdog
 
 if TYPE_CHECKING:
+    from wsgiref.simple_server import WSGIServer
+
     from edge.dashboard.server import Dashboard
     from edge.live.store import LiveStore
     from edge.mqtt_link import MqttLink
@@ -143,10 +145,18 @@ class Agent:
         self.config_refused = ""
         self._dashboard_thread: threading.Thread | None = None
         self.runners = self._make_sinks()
+        last = any(isinstance(part, config.MqttSink) and part.last for part in settings.sink)
+        if settings.homeassistant.discovery and not last:
+            raise ConfigError(
+                "Home Assistant reads the topic `last`: add a sink of kind mqtt with last = true",
+                key="homeassistant.discovery",
+            )
         if settings.requests.enabled and self._link is None:
             raise ConfigError("requests come over a sink of kind mqtt; add one", key="requests.enabled")
         self._result_runners = [r for r in self.runners if "result" in r.holds]
         self._deciding = self._decisions.wanted
+        self._latency: Histogram | None = None
+        self._exporter = self._make_exporter() if settings.metrics.enabled else None
         self._event_runners = [r for r in self.runners if "event" in r.holds]
         self.metrics.gauge("queue_blocks", lambda: len(self._queue))
         self.live: LiveStore | None = None
@@ -258,6 +268,19 @@ class Agent:
             self._told_reasons = facts["reasons"]
             self._announcer.health(facts)
 
+    def _make_exporter(self) -> WSGIServer:
+        try:
+            from edge.prometheus import AgentCollector, make_exporter
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"metrics.enabled needs {error.name}: pip install 'wavewall[metrics]'", key="metrics.enabled"
+            ) from error
+        self._latency = Histogram()
+        collector = AgentCollector(
+            self.metrics, self._latency, self.health, lambda: self.engine.bundle.manifest.ref
+        )
+        return make_exporter(self.settings.metrics.host, self.settings.metrics.port, collector)
+
     def _make_sinks(self) -> list[SinkRunner]:
         kinds = [part.kind for part in self.settings.sink]
         if kinds.count("mqtt") > 1:
@@ -346,6 +369,8 @@ class Agent:
             self._part(f"sink-{r.sink.kind}", partial(r.run, grace_s=self._sinks_grace), self._stop_sinks)
             for r in self.runners
         ]
+        if self._exporter is not None:
+            self._exporter_thread = self._thread("metrics", self._exporter.serve_forever)
         self._pipeline_thread = self._part("pipeline", self._run_pipeline, self._stop_pipeline, watched=False)
         self._source_threads = [self._start_source(source) for source in self.sources]
         log.info(
@@ -467,9 +492,13 @@ class Agent:
             self.live.block(block)
         if self._presence.heard(block.stream, block.values.shape[0] / block.rate_hz):
             self._announcer.availability(block.stream, True)
+            if self.settings.homeassistant.discovery:
+                self._announcer.retained(*self._discovery(block.stream))
         for result in results:
             for runner in self._result_runners:
                 runner.offer(result)
+            if self._latency is not None:
+                self._latency.observe(result.latency_ms / 1000.0)
             if self._deciding:
                 self._tell(self._decisions.push(result))
             if self._on_result is not None:
@@ -478,6 +507,11 @@ class Agent:
             self._tell(self._decisions.end(block.stream))
         if block.end and self._presence.ended(block.stream):
             self._announcer.availability(block.stream, False)
+
+    def _discovery(self, stream: str) -> tuple[str, str]:
+        from edge.homeassistant import discovery
+
+        return discovery(self.topics, stream, self.engine.bundle.manifest, self.settings.homeassistant.prefix)
 
     def _tell(self, events: list[Event]) -> None:
         for event in events:
@@ -523,6 +557,10 @@ class Agent:
         for stream in self._presence.online():
             self._announcer.availability(stream, False)
         self._announcer.stopped(max(0.0, self._left(STOPPED_BY_S)))
+        if self._exporter is not None:
+            self._exporter.shutdown()
+            self._exporter.server_close()
+            self._join([self._exporter_thread], END_BY_S)
         self._stop_link.set()
         self._join([t for t in (self._link_thread, self._dashboard_thread) if t is not None], END_BY_S)
         log.info("stopped; %d windows answered", self.metrics.count("windows"))

@@ -81,12 +81,12 @@ class Announcer:
                 log.warning("event not told: %s", error)
 
     def availability(self, stream: str, online: bool) -> None:
-        self.stream(self._topics.stream(stream, "availability"), ONLINE if online else OFFLINE)
+        self.retained(self._topics.stream(stream, "availability"), ONLINE if online else OFFLINE)
 
     def attack_rate(self, stream: str, payload: str) -> None:
-        self.stream(self._topics.stream(stream, "attack_rate"), payload)
+        self.retained(self._topics.stream(stream, "attack_rate"), payload)
 
-    def stream(self, topic: str, payload: str) -> None:
+    def retained(self, topic: str, payload: str) -> None:
         """A retained topic of one stream."""
         with self._lock:
             if self._streams.get(topic) == payload:

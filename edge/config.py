@@ -83,9 +83,7 @@ class MqttSettings(Section):
 
     host: str = Field(default="localhost", min_length=1, description="Broker's host name or address.")
     port: Port = Field(default=1883, description="Broker's TCP port. With TLS and no port given, 8883.")
-    tls: bool = Field(
-        default=False, description="Encrypt, and check the broker's certificate and host name."
-    )
+    tls: bool = Field(default=False, description="Encrypt, and check the broker's certificate and host name.")
     tls_version: Literal["1.2", "1.3"] = Field(default="1.2", description="Least version of TLS.")
     ca_file: Path | None = Field(
         default=None,
@@ -552,8 +550,31 @@ class DashboardSettings(Section):
     max_clients: int = Field(default=16, ge=1, le=1000, description="Pages open at once; further ones are refused.")
 
 
+class MetricsSettings(Section):
+    """Counters for Prometheus (extra `metrics`), on http://host:port/metrics."""
+
+    enabled: bool = Field(default=False, description="Serve them.")
+    host: str = Field(
+        default="127.0.0.1", min_length=1, description="Address to listen on; there is no password."
+    )
+    port: Port = Field(default=9464, description="TCP port to listen on.")
+
+
+class HomeAssistantSettings(Section):
+    """Home Assistant's MQTT discovery: each stream becomes a device there."""
+
+    discovery: bool = Field(
+        default=False, description="Announce streams; needs a sink of kind mqtt with `last`."
+    )
+    prefix: Name = Field(default="homeassistant", description="Home Assistant's discovery prefix.")
+
+
 class LogSettings(Section):
     """Messages on standard error."""
+
+    format: Literal["auto", "text", "json"] = Field(
+        default="auto", description="Lines for people or JSON; auto: JSON where systemd's journal reads them."
+    )
 
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least level shown."
@@ -583,6 +604,8 @@ class Settings(Section):
     health: HealthSettings = Field(default_factory=HealthSettings)
     requests: RequestSettings = Field(default_factory=RequestSettings)
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    homeassistant: HomeAssistantSettings = Field(default_factory=HomeAssistantSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
 

@@ -7,6 +7,7 @@ nothing for another model.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import tempfile
@@ -17,6 +18,8 @@ from typing import Any, Final
 
 from edge.bundle import Bundle, Decision
 from edge.errors import EdgeError
+
+log = logging.getLogger("edge.overlay")
 
 OVERLAY_SCHEMA: Final = "wavewall.overlay/1"
 MAX_BYTES: Final = 1 << 16  # ours have about 1 kB
@@ -53,6 +56,17 @@ def write_overlay(path: Path, text: str) -> None:
         raise OverlayError(
             f"{path}: cannot be written: {error.strerror or error}; choose another --out"
         ) from error
+
+
+def fitting_overlay(bundle: Bundle, path: Path | None) -> Bundle:
+    """For a bundle that was activated while the agent ran: the overlay where it is the bundle's own, else its own
+    thresholds, with a warning.
+    """
+    try:
+        return bundle if path is None else apply_overlay(bundle, path)
+    except OverlayError as error:
+        log.warning("%s's own thresholds are in force: %s", bundle.manifest.ref, error)
+        return bundle
 
 
 def apply_overlay(bundle: Bundle, path: Path) -> Bundle:

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from edge.cli import bench, bundles, calibrate, check, config, model, ports, replay, run, subscribe
+from edge.cli import attack, bench, bundles, calibrate, check, config, model, ports, replay, run, subscribe
 from edge.demo.command import demo
 
 DEFAULT_DASHBOARD = "127.0.0.1:8787"
@@ -30,6 +30,7 @@ model.register(app)
 ports.register(app)
 config.register(app)
 calibrate.register(app)
+attack.register(app)
 bench.register(app)
 app.command("demo")(demo)
 

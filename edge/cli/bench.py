@@ -37,22 +37,29 @@ def bench(
     typer.echo(f"{figures['bundle']} on {figures['runtime']}, {figures['machine']}, {threads} thread(s)")
     typer.echo(f"windows a second       {figures['windows_per_s']}")
     typer.echo(
-        f"one window             p50 {figures['p50_ms']} ms, p99 {figures['p99_ms']} ms, "
+        f"one window             p50 {figures['p50_ms']} ms, p90 {figures['p90_ms']} ms, p99 {figures['p99_ms']} ms, "
         f"of it {figures['own_us']} µs beside the model"
     )
     typer.echo(
         f"live streams           about {figures['streams']} (a window every {figures['hop_s']} s each)"
     )
+    if float(str(figures["load_1min"])) > 0.5 * float(str(figures["cores"])):
+        typer.echo(
+            f"(this machine is busy with other work, load {figures['load_1min']}: figures are too low)"
+        )
     typer.echo(f"memory                 {figures['rss_mb']} MB resident")
 
 
 def measure(bundle: Bundle, classifier: Classifier, seconds: float) -> dict[str, object]:
     """Push one second of signal at a time through the whole path, as a live stream would."""
+    import os
     import platform
     import time
+    from importlib import metadata
 
     import numpy as np
 
+    from edge.doctor import cpu_name
     from edge.engine import Engine
     from edge.health import rss_bytes
     from edge.metrics import Metrics
@@ -95,10 +102,17 @@ def measure(bundle: Bundle, classifier: Classifier, seconds: float) -> dict[str,
     return {
         "bundle": bundle.manifest.ref,
         "runtime": runtime_name(),
+        "runtime_version": metadata.version(runtime_name().replace("_", "-")),
+        "quantization": bundle.manifest.quantization,
         "machine": platform.machine(),
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "load_1min": round(os.getloadavg()[0], 2),
         "windows": len(took),
         "windows_per_s": round(1000.0 / mean_ms, 1),
         "p50_ms": round(float(np.percentile(took_ms, 50)), 3),
+        "p90_ms": round(float(np.percentile(took_ms, 90)), 3),
         "p99_ms": round(float(np.percentile(took_ms, 99)), 3),
         "model_ms": round(float(np.mean(model[1:] or model)), 3),
         "own_us": round((mean_ms - float(np.mean(model[1:] or model))) * 1000.0, 1),

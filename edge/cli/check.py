@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,31 +16,28 @@ import typer
 
 from edge.cli.options import with_settings
 from edge.config import FileSink, MqttSettings, MqttSink, MqttSource, ReplaySource, SerialSource, Settings
+from edge.doctor import Finding, certificate, failed, machine, throughput
+from edge.errors import EdgeError
 
 if TYPE_CHECKING:
     from edge.bundle import InputSpec
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line: what was looked at, whether it is good, what was found or what to do."""
-
-    part: str
-    ok: bool
-    says: str
 
 
 def check(
     settings: Settings,
     json_out: bool = typer.Option(False, "--json", help="The findings as a JSON array."),
 ) -> None:
-    """Check configuration, bundle, ports, broker and files; exit code 1 where `run` could not work."""
+    """Check configuration, bundle, machine, ports, broker and files, each with its fix; exit code 1 where `run` could
+    not work.
+    """
     findings = list(examine(settings))
     if json_out:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         for finding in findings:
-            typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.part:<10}  {finding.says}")
+            typer.echo(f"{finding.mark:<4}  {finding.part:<10}  {finding.says}")
+            if finding.fix:
+                typer.echo(f"{'':<18}fix: {finding.fix}")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 
@@ -53,35 +51,35 @@ def examine(settings: Settings) -> Iterator[Finding]:
     try:
         from edge.build import load_bundle
 
-        bundle, _ = load_bundle(settings.bundle)
+        bundle, classifier = load_bundle(settings.bundle)
         spec = bundle.manifest.input
         yield Finding("bundle", True, f"{bundle.manifest.ref}: every check passed")
+        yield throughput(bundle, classifier)
     except Exception as error:
-        yield _failed("bundle", error)
+        yield failed("bundle", error)
+    yield from machine(settings)
     for at, source in enumerate(settings.source):
         if isinstance(source, SerialSource):
             yield _try(f"source.{at}", lambda source=source: _port(source))  # type: ignore[misc]
         elif isinstance(source, ReplaySource) and spec is not None:
             yield _try(f"source.{at}", lambda source=source, spec=spec: _recording(source, spec))  # type: ignore[misc]
     if any(isinstance(part, (MqttSource, MqttSink)) for part in (*settings.source, *settings.sink)):
-        yield _try("broker", lambda: _broker(settings.mqtt, f"{settings.node.base}-{settings.node.id}-check"))
+        name = f"{settings.node.base}-{settings.node.id}-check"
+        answer = _try("broker", lambda: _broker(settings.mqtt, name))
+        yield answer
+        yield from _tls(settings.mqtt, answer.ok)
     for at, sink in enumerate(settings.sink):
         if isinstance(sink, FileSink):
             yield _try(f"sink.{at}", lambda sink=sink: _file(sink.path))  # type: ignore[misc]
 
 
 def _try(part: str, look: Callable[[], str]) -> Finding:
-    from edge.errors import EdgeError
     from firmware_bridge.errors import FirmwareBridgeError
 
     try:
         return Finding(part, True, look())
     except (EdgeError, FirmwareBridgeError, OSError) as error:
-        return _failed(part, error)
-
-
-def _failed(part: str, error: Exception) -> Finding:
-    return Finding(part, False, str(error) or type(error).__name__)
+        return failed(part, error)
 
 
 def _port(source: SerialSource) -> str:
@@ -121,6 +119,32 @@ def _broker(settings: MqttSettings, client_id: str) -> str:
             f"{link.place}: {why or 'no answer'}; start a broker there or set mqtt.host and mqtt.port"
         )
     return f"{link.place} answers, MQTT {settings.version}"
+
+
+def _tls(settings: MqttSettings, answers: bool) -> Iterator[Finding]:
+    """How the connection is protected, and for how long."""
+    from edge.mqtt_tls import LOOPBACK, make_context
+
+    if not settings.tls:
+        if settings.host not in LOOPBACK:
+            says = f"none: samples and results cross the network to {settings.host} in plain"
+            yield Finding(
+                "tls", True, says, "set mqtt.tls = true; deploy/mosquitto has a broker with certificates"
+            )
+        return
+    if not answers:
+        return
+    try:
+        address = (settings.host, settings.port)
+        with (
+            socket.create_connection(address, settings.connect_timeout_s) as plain,
+            make_context(settings).wrap_socket(plain, server_hostname=settings.host) as secure,
+        ):
+            peer = secure.getpeercert() or {}
+    except (EdgeError, OSError) as error:
+        yield failed("tls", error)
+        return
+    yield certificate(str(peer.get("notAfter")), time.time())
 
 
 def _file(path: Path) -> str:

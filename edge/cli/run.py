@@ -22,7 +22,7 @@ def run(settings: Settings, *, loader: Callable[[], Settings]) -> None:
     from edge.agent import Agent
     from edge.cli import logs
 
-    logs.set_up(settings.log.level)
+    logs.set_up(settings.log.level, settings.log.format)
     stop, hup = Stop(), Hup()
     stop.install()
     hup.install()

@@ -50,7 +50,7 @@ def subscribe(
     for name, value in (("--stream", stream), ("--node", of_node)):
         if value is not None and not is_name(value):
             raise ConfigError(f"{name} {value!r}: use 1 to 64 of A-Z a-z 0-9 _ -", key=name)
-    logs.set_up(settings.log.level)
+    logs.set_up(settings.log.level, settings.log.format)
     stop, over = Stop(), threading.Event()
     stop.install()
     seen, heard = 0, time.monotonic()

@@ -22,6 +22,7 @@ from edge.clock import Clock
 from edge.config import BundleSettings, Settings
 from edge.errors import EdgeError
 from edge.models.folder import ACTIVE, PREVIOUS, ModelFolder
+from edge.overlay import fitting_overlay
 from edge.pipeline.classify import Classifier
 from edge.pipeline.golden import load_verified
 from edge.sources.trust import state_dir
@@ -131,4 +132,5 @@ def stay_with(folder: ModelFolder, file: str, settings: BundleSettings) -> None:
 
 
 def _load(path: Path, settings: BundleSettings) -> tuple[Bundle, Classifier]:
-    return load_verified(path, trusted_key(settings), settings.threads)
+    bundle, classifier = load_verified(path, trusted_key(settings), settings.threads)
+    return fitting_overlay(bundle, settings.overlay), classifier

@@ -24,6 +24,7 @@ from edge.errors import EdgeError
 from edge.models import service
 from edge.models.canary import Canary, Limits, incompatible, robust_accuracy
 from edge.models.folder import PREVIOUS, ModelError, ModelFolder, read_file
+from edge.overlay import fitting_overlay
 from edge.pipeline.classify import Classifier
 from edge.pipeline.golden import load_verified
 from edge.types import Result, Window
@@ -225,6 +226,7 @@ class Updater:
         bundle, classifier = load_verified(
             self.folder.path / job.file, trusted_key(job.bundle), job.bundle.threads
         )
+        bundle = fitting_overlay(bundle, job.bundle.overlay)
         why = incompatible(self._engine.bundle, bundle) or self._weak(bundle, classifier, figures)
         if why:
             return why

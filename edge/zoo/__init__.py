@@ -1,4 +1,4 @@
-"""The bundles that ship with the agent, by name."""
+"""The bundles that ship with the agent, by name, and the universal waveforms that attack them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge.errors import BundleError
 
-__all__ = ["names", "resolve_bundle"]
+__all__ = ["names", "resolve_bundle", "waveform_file"]
 
 SUFFIX = ".bundle"
 _FOLDER = Path(__file__).parent
@@ -35,6 +35,12 @@ def resolve_bundle(name_or_path: str | Path) -> Path:
     close = difflib.get_close_matches(text, names(), n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise BundleError(f"no bundle is called {text!r}; {hint}shipped are {_listed()}, or give a file's path")
+
+
+def waveform_file(name: str) -> Path | None:
+    """The stored universal waveform against the bundle of that name, None where there is none."""
+    path = _FOLDER / f"{name}.universal.npz"
+    return path if name in names() and path.exists() else None
 
 
 def _listed() -> str:

@@ -12,9 +12,12 @@ from trainer.attacks.noise import Noise
 from trainer.attacks.pgd import PGD
 from trainer.attacks.sap import SAP
 from trainer.attacks.square import Square
+from trainer.attacks.universal import Universal
 from trainer.errors import AttackError
 
-ATTACKS: dict[str, type[Attack]] = {attack.name: attack for attack in (FGSM, Noise, PGD, SAP, Square)}
+ATTACKS: dict[str, type[Attack]] = {
+    attack.name: attack for attack in (FGSM, Noise, PGD, SAP, Square, Universal)
+}
 
 
 def make(name: str, *, epsilon: float | np.ndarray, **settings: Any) -> Attack:

@@ -54,7 +54,7 @@ def evaluate(
         ),
     ] = None,
     attacks: Annotated[
-        str, typer.Option("--attacks", help="With commas: clean, fgsm, pgd, sap, noise.")
+        str, typer.Option("--attacks", help="With commas: clean, fgsm, pgd, sap, universal, noise.")
     ] = "clean",
     epsilon: Annotated[
         str | None,

@@ -11,7 +11,7 @@ import pytest
 from edge.build import load_bundle
 from edge.bundle import Decision, read_bundle
 from edge.config import BundleSettings
-from edge.overlay import OverlayError
+from edge.overlay import OverlayError, fitting_overlay
 from firmware_bridge.messages import Channel
 from firmware_bridge.recordings import Recording, write_recording
 from tests.edge.agent.helpers import signal
@@ -102,6 +102,8 @@ def test_an_overlay_that_does_not_fit_is_refused(
         0.2,
     )
     path.write_text(json.dumps(good | change))
+    plain = read_bundle(bundle)
+    assert fitting_overlay(plain, path) is plain, "an activated bundle goes on with its own"
     with pytest.raises(OverlayError, match=says):
         load_bundle(BundleSettings(path=bundle, overlay=path))
 

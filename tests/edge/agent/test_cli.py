@@ -242,13 +242,16 @@ def test_check_says_one_line_for_each_part(folder: Path, tmp_path: Path):
     sinks = ["--sink", "mqtt", "--sink", f"file:{tmp_path / 'no' / 'x'}", "--sink", f"file:{tmp_path / 'x'}"]
     done = edge_agent(*words, *sources, *sinks)
     assert done.returncode == 1
-    lines = {line.split()[1]: line for line in done.stdout.splitlines()}
-    assert list(lines) == ["config", "bundle", "source.0", "source.1", "broker", "sink.1", "sink.2"]
-    good = {name for name, line in lines.items() if line.startswith("ok")}
-    assert good == {"config", "bundle", "source.1", "sink.2"}
-    assert "plug the device in" in lines["source.0"]
+    rows = [line for line in done.stdout.splitlines() if not line.startswith(" ")]
+    lines = {line.split()[1]: line for line in rows}
+    parts = ["config", "bundle", "speed", "runtime", "cpu", "clock", "disk", "group"]
+    assert list(lines) == [*parts, "source.0", "source.1", "broker", "sink.1", "sink.2"]
+    bad = {name for name, line in lines.items() if line.startswith("FAIL")}
+    assert bad == {"source.0", "broker", "sink.1"}
+    fixes = "\n".join(line for line in done.stdout.splitlines() if line.startswith(" "))
+    for fix in ("plug the device in", "start a broker there", "create it"):
+        assert fix in fixes
     assert "nobody listens there" in lines["broker"]
-    assert "create it" in lines["sink.1"]
 
 
 def test_check_good(folder: Path, tmp_path: Path):

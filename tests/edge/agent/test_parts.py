@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -181,7 +183,7 @@ def test_warnings_once_then_debug_then_recovery(caplog: pytest.LogCaptureFixture
     assert [(r.levelname, r.message) for r in caplog.records] == [
         ("WARNING", "bad 1"),
         ("DEBUG", "bad 2"),
-        ("WARNING", "good"),
+        ("WARNING", "good (after 2 times)"),
         ("WARNING", "bad 3"),
     ]
 
@@ -271,3 +273,47 @@ def test_health_names_what_is_wrong():
     assert (facts["status"], facts["reasons"]) == ("degraded", ["serial: busy"])
     assert json.loads(json.dumps(facts))["t"] == "2027-01-15T08:00:00.000Z"
     assert rss_bytes() > 1 << 20
+
+
+def test_repeated_warnings_are_counted(caplog: pytest.LogCaptureFixture):
+    warn = WarnOnce(logging.getLogger("edge.test"))
+    with caplog.at_level(logging.WARNING, "edge.test"):
+        for _ in range(1000):
+            warn.warn("lost", "%s lost", "port")
+        warn.recovered("lost", "%s back", "port")
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        "port lost",
+        "port lost (10 times so far)",
+        "port lost (100 times so far)",
+        "port lost (1000 times so far)",
+        "port back (after 1000 times)",
+    ]
+    assert [getattr(record, "times", None) for record in caplog.records] == [None, 10, 100, 1000, 1000]
+
+
+def test_logs_are_json_where_the_journal_reads_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    from edge.cli import logs
+
+    with (tmp_path / "log").open("w+") as file:
+        monkeypatch.setattr("sys.stderr", file)
+        found = os.fstat(file.fileno())
+        said = []
+        for stream in (f"{found.st_dev}:{found.st_ino}", f"{found.st_dev}:1", "nonsense", ""):
+            monkeypatch.setenv("JOURNAL_STREAM", stream)
+            logs.set_up("info")
+            try:
+                raise ValueError("two\nlines")
+            except ValueError:
+                logging.getLogger("edge.test").exception("it %s", "failed")
+            file.seek(0)
+            said.append(file.read())
+            file.truncate(0)
+            file.seek(0)
+    logging.basicConfig(handlers=[logging.NullHandler()], force=True)
+    logging.getLogger("edge").setLevel(logging.NOTSET)
+    (line,) = said[0].splitlines()
+    facts = json.loads(line)
+    assert (facts["level"], facts["logger"], facts["message"]) == ("error", "edge.test", "it failed")
+    assert "ValueError: two\nlines" in facts["error"]
+    assert all("ERROR edge.test: it failed\n" in text for text in said[1:])
