@@ -1,55 +1,53 @@
-"""Gradients and compiled steps: the only file that knows the backend (TensorFlow).
+"""Gradients and compiled steps by the backend that Keras runs on: TensorFlow, or JAX where there is no TensorFlow.
 
-Everything else is backend-neutral Keras 3. Steps are compiled once and looped in Python, which is faster to
-start than a compiled loop and as fast to run.
+Only this module and the two behind it know the backend; everything else is backend-neutral Keras 3. Steps are
+compiled once and looped in Python, which is faster to start than a compiled loop and as fast to run.
+
+``compiled(function)``: ``function`` as one graph; arguments are tensors or arrays, retraced only when a shape changes.
+
+``input_gradient(function, x)``: (value, d sum(value) / dx) of a function of ``x`` that gives one value a record;
+with ``has_aux`` the function gives (value, aux) and the answer is ((value, aux), gradient). What the function
+computes leaves it by its return value alone: JAX allows no other way.
+
+``train_step(model, optimizer, loss)``: one optimizer step on ``loss() -> (scalar, aux)``; gives aux. Call it inside
+``compiled``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import tensorflow as tf
+import keras
+from keras import ops
 
+from trainer.errors import TrainingError
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` as one graph; arguments are tensors or arrays, retraced only when a shape changes."""
-    return tf.function(function, reduce_retracing=True)
+if keras.backend.backend() == "tensorflow":
+    from trainer.gradients_tensorflow import compiled, input_gradient, train_step
+elif keras.backend.backend() == "jax":
+    from trainer.gradients_jax import compiled, input_gradient, train_step
+else:
+    raise TrainingError(
+        f"Keras runs on {keras.backend.backend()!r}; set KERAS_BACKEND to tensorflow or jax (export needs tensorflow)"
+    )
 
-
-def input_gradient(function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
-    """(value, d sum(value) / dx) of a function of ``x`` that gives one value a record."""
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(x)
-        value = function(x)
-        total = tf.reduce_sum(value)
-    gradient = tape.gradient(total, x)
-    return value, tf.zeros_like(x) if gradient is None else gradient
-
-
-def train_step(model: Any, optimizer: Any, loss: Callable[[], tuple[Any, Any]]) -> Any:
-    """One optimizer step on ``loss() -> (scalar, aux)``; gives aux. Call it inside :func:`compiled`."""
-    variables = model.trainable_variables
-    with tf.GradientTape() as tape:
-        value, aux = loss()
-    optimizer.apply(tape.gradient(value, variables), variables)
-    return aux
+__all__ = ["average_step", "averaged", "compiled", "input_gradient", "tensor", "train_step"]
 
 
 def averaged(model: Any) -> list[Any]:
     """Variables that will hold the running average of every weight of ``model``, normalisation included."""
-    return [tf.Variable(w, trainable=False, dtype=w.dtype) for w in model.weights]
+    return [keras.Variable(w.value, trainable=False, dtype=w.dtype) for w in model.weights]
 
 
 def average_step(model: Any, average: Sequence[Any], decay: Any) -> None:
     """``average = decay * average + (1 - decay) * weight`` for floats, a copy for the rest."""
     for mean, weight in zip(average, model.weights, strict=True):
-        value = tf.convert_to_tensor(weight)
-        if mean.dtype.is_floating:
-            mean.assign(decay * mean + (1.0 - decay) * value)
+        if "float" in str(mean.dtype):
+            mean.assign(decay * mean.value + (1.0 - decay) * weight.value)
         else:
-            mean.assign(value)
+            mean.assign(weight.value)
 
 
 def tensor(x: Any, dtype: str = "float32") -> Any:
-    return tf.convert_to_tensor(x, dtype=dtype)
+    return ops.convert_to_tensor(x, dtype=dtype)

@@ -148,20 +148,17 @@ def _compiled_step(model: AttackModel, taps: np.ndarray | None) -> Any:
     def step(
         x: Any, mask: Any, target: Any, epsilon: Any, delta: Any, size: Any, by_margin: Any
     ) -> tuple[Any, ...]:
-        kept: dict[str, Any] = {}
-
-        def loss(d: Any) -> Any:
+        def loss(d: Any) -> tuple[Any, tuple[Any, Any]]:
             window = x + smooth(d, taps) * mask
             logits = model.logits(window, mask)
-            kept["window"] = window
-            kept["margin"] = objective("margin", logits, target)
+            margin = objective("margin", logits, target)
             by_entropy = objective("cross_entropy", logits, target)
-            return by_margin * kept["margin"] + (1.0 - by_margin) * by_entropy
+            return by_margin * margin + (1.0 - by_margin) * by_entropy, (window, margin)
 
-        _, gradient = gradients.input_gradient(loss, delta)
+        (_, (window, margin)), gradient = gradients.input_gradient(loss, delta, has_aux=True)
         gradient = gradient * mask
         zero = ops.max(ops.abs(gradient), axis=(1, 2)) == 0
         moved = ops.clip(delta + size * ops.sign(gradient), -epsilon, epsilon) * mask
-        return moved, kept["window"], kept["margin"], zero
+        return moved, window, margin, zero
 
     return model.compiled(("ascend", None if taps is None else taps.tobytes()), step)

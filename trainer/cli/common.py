@@ -56,7 +56,7 @@ def fail(message: str, code: int) -> None:
 
 
 def load_keras() -> None:
-    """Import Keras and TensorFlow without their start-up notes.
+    """Import Keras and its backend without their start-up notes: TensorFlow, or what ``KERAS_BACKEND`` names.
 
     Raises:
         ModuleNotFoundError: the extra ``trainer`` is not installed.
@@ -64,7 +64,8 @@ def load_keras() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     with native_notes_hidden():
-        import tensorflow  # noqa: F401, I001  (first, since Keras would load it in any case)
+        if os.environ["KERAS_BACKEND"] == "tensorflow":
+            import tensorflow  # noqa: F401  (first, since Keras would load it in any case)
         import keras  # noqa: F401
 
         # its logger would write to the stream of this block after the block has ended

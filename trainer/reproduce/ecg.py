@@ -2,7 +2,7 @@
 
 A folder fills up as it goes: ``recipes/``, ``nets/`` (run folders that resume from their checkpoints), ``cells/`` (one
 file a result), and after every run ``tables.json``, ``tables.md``, ``figures.json`` and ``figures/*.png`` of the runs
-so far. Asked for again with the same settings it goes on where it was.
+so far, ``claims.json`` and ``report.html``. Asked for again with the same settings it goes on where it was.
 
 Departures: the split is by the record's name, before oversampling, and the test part decides nothing (the paper's
 code keeps the checkpoint that is best on the test part); the last epoch counts.
@@ -20,10 +20,12 @@ from trainer.attacks.boundary import PER_PAIR, Walk
 from trainer.data.base import Dataset
 from trainer.evaluate.report import write_text
 from trainer.evaluate.windows import choose
-from trainer.reproduce import ecg_tables
+from trainer.reproduce import ecg_report, ecg_tables
 from trainer.reproduce.cells import Cells, write_json
 from trainer.reproduce.ecg_cells import Grid
-from trainer.reproduce.ecg_nets import NETS, Scale, train_net
+from trainer.reproduce.ecg_evidence import keep_records
+from trainer.reproduce.ecg_figure1 import figure1
+from trainer.reproduce.ecg_nets import ABLATION, NETS, Scale, train_net
 
 Tell = Callable[[str], None]
 
@@ -32,9 +34,10 @@ Tell = Callable[[str], None]
 class Target:
     """What to make: tables and figures by the paper's numbers, how many runs, at which scale.
 
-    ``nets`` are those of :func:`nets_for`; a folder keeps to its nets, since one attack made through the undefended
-    network is put to all of them at once. ``queries`` and ``per_pair`` are the boundary attack's budget a record
-    and pairs of records for each pair of classes; ``limit`` cuts the test part, for a trial.
+    ``figure1`` draws that figure too; ``ablation`` trains ADT at further temperatures. ``nets`` are those of
+    :func:`nets_for`; a folder keeps to its nets, since one attack made through the undefended network is put to all
+    of them at once. ``queries`` and ``per_pair`` are the boundary attack's budget a record and pairs of records for
+    each pair of classes; ``limit`` cuts the test part, for a trial.
     """
 
     scale: Scale
@@ -45,6 +48,8 @@ class Target:
     limit: int | None = None
     queries: int = Walk().queries
     per_pair: int = PER_PAIR
+    figure1: bool = True
+    ablation: bool = False
 
     def settings(self) -> dict[str, Any]:
         """What cells depend on; more runs, tables or figures may be asked for later in the same folder."""
@@ -72,21 +77,33 @@ def reproduce(
     """
     training, validation, test = parts
     cells = Cells(out, {**target.settings(), "records": _digest(training, validation, test)})
-    windows = choose(test, None, target.limit).windows()
+    chosen = choose(test, None, target.limit)
+    windows = chosen.windows()
+    keep_records(out, chosen.names, windows.y, windows.spec.labels)
     walk = replace(Walk(), queries=target.queries)
     grid = Grid(cells, out, windows, walk, target.per_pair, tell)
     nets = target.nets
     result: dict[str, Any] = {}
+
+    def train(net: str, run: int) -> None:
+        def report(event: dict[str, Any]) -> None:
+            if "loss" in event:
+                place = f"run {run + 1}/{target.runs} {net} epoch {event['epoch']}/{event['epochs']}"
+                tell(f"{place}: loss {event['loss']:.4f} ({event['seconds']:.0f} s)")
+
+        train_net(net, target.scale, run, (training, validation), data, out, report)
+
     for run in range(target.runs):
         for net in nets:
-
-            def report(event: dict[str, Any], net: str = net, run: int = run) -> None:
-                if "loss" in event:
-                    place = f"run {run + 1}/{target.runs} {net} epoch {event['epoch']}/{event['epochs']}"
-                    tell(f"{place}: loss {event['loss']:.4f} ({event['seconds']:.0f} s)")
-
-            train_net(net, target.scale, run, (training, validation), data, out, report)
+            train(net, run)
+        if target.figure1 and run == 0:
+            figure1(grid, chosen.names, out / "figures")
         result = assemble(target, grid, range(run + 1), nets, out)
+        if target.ablation:
+            for net in ABLATION:
+                train(net, run)
+            write_json(out / "ablation.json", ecg_tables.ablation(grid, range(run + 1)))
+        ecg_report.write(out)
     return result
 
 

@@ -134,6 +134,15 @@ class Grid:
             self._models[run, net] = load_twin(folder_of(self.out, net, run), net, ())
         return self._models[run, net]
 
+    def attacked(self, run: int, net: str, shot: Shot, at: int) -> tuple[np.ndarray, int]:
+        """One record under attack on ``net`` itself: (time,) samples and the answer."""
+        model, windows = self._model(run, net), self.windows
+        part = slice(at, at + 1)
+        (found,) = candidates(
+            shot.attack(), model, windows.x[part], windows.y[part], windows.valid[part], seed=[run, at]
+        )
+        return found.x[0, :, 0], int(model.predict(found.x, windows.valid[part]).argmax(-1)[0])
+
     def _attacked(self, model: AttackModel, shot: Shot, run: int) -> tuple[np.ndarray, np.ndarray]:
         attack, windows = shot.attack(), self.windows
         x, stuck = np.empty_like(windows.x), np.zeros(len(windows), bool)

@@ -27,6 +27,7 @@ class Net:
     label: str
     defense: str
     teacher: str | None = None
+    temperature: float = 1.0
 
 
 # in the order in which they are trained: a teacher before its pupils
@@ -42,6 +43,14 @@ NETS: dict[str, Net] = {
     "dist_adt": Net("Dist-ADT", ADT, "none"),
     "adt": Net("ADT", ADT, "at"),
 }
+
+
+# ADT at other temperatures, each with a first stage of its own: the temperature is that of both stages
+TEMPERATURES = (2.0, 5.0, 10.0)
+ABLATION: dict[str, Net] = {}
+for _t in TEMPERATURES:
+    ABLATION[f"at_t{_t:g}"] = Net(f"AT, T = {_t:g}", ADT, temperature=_t)
+    ABLATION[f"adt_t{_t:g}"] = Net(f"ADT, T = {_t:g}", ADT, f"at_t{_t:g}", _t)
 
 
 def nets_for(methods: Sequence[str]) -> tuple[str, ...]:
@@ -110,9 +119,14 @@ def recipe_text(net: str, scale: Scale, run: int) -> str:
     Every net of a run starts from weights of its own, as Algorithm 1 has it: seeds differ by net and run. The
     regularisers' 11th epoch of 100 becomes the same share of a shorter schedule.
     """
-    what = NETS[net]
-    seed = 100 * run + list(NETS).index(net)
-    stage = "[distillation]\nstage = 2" if what.teacher else ""
+    every = {**NETS, **ABLATION}
+    what = every[net]
+    seed = 100 * run + list(every).index(net)
+    stage = (
+        f"[distillation]\nstage = {2 if what.teacher else 1}" if what.teacher or what.temperature != 1 else ""
+    )
+    if what.temperature != 1:
+        stage += f"\ntemperature = {what.temperature:g}"
     return RECIPE.format(
         oversample=_table(OVERSAMPLE),
         scale=scale,
@@ -147,7 +161,7 @@ def train_net(
         recipe.write_text(text, encoding="utf-8")
     except OSError as error:
         raise TrainingError(f"{recipe}: cannot be written: {error.strerror or error}") from error
-    teacher = NETS[net].teacher
+    teacher = {**NETS, **ABLATION}[net].teacher
     given = [folder_of(out, teacher, run)] if teacher else []
     return train(recipe, data, folder, resume=True, teacher=given, parts=parts, report=report)
 

@@ -21,7 +21,7 @@ from trainer.reproduce.ecg_cells import (
     Grid,
     Shot,
 )
-from trainer.reproduce.ecg_nets import NETS
+from trainer.reproduce.ecg_nets import ABLATION, NETS
 
 TABLES: dict[int, tuple[Shot | None, str]] = {
     2: (SAP_SHOT, "I"),
@@ -145,6 +145,25 @@ def table(grid: Grid, number: int, runs: Sequence[int], nets: Sequence[str]) -> 
         row["paper"] = None if printed is None else {"accuracy": printed[0], "f1": printed[1]}
         rows.append(row)
     return {"table": number, "title": TITLES[number], "runs": len(runs), "n": sizes, "rows": rows}
+
+
+def ablation(grid: Grid, runs: Sequence[int]) -> list[dict[str, Any]]:
+    """ADT at each temperature: accuracy and F1, clean and under SAP and PGD made on the network itself."""
+    rows = []
+    for net in ("adt", *(name for name in ABLATION if name.startswith("adt"))):
+        row: dict[str, Any] = {"net": net, "temperature": {**NETS, **ABLATION}[net].temperature}
+        for name, shot in (("clean", None), ("sap", SAP_SHOT), ("pgd", PGD_SHOT)):
+            cells = [grid.clean(run, net) if shot is None else grid.own(run, net, shot) for run in runs]
+            found = [_figures(grid.windows.y, np.array(cell["predictions"]), grid) for cell in cells]
+            n = len(grid.windows)
+            mean = float(np.mean([accuracy for accuracy, _ in found]))
+            row[name] = {
+                "accuracy": _spread([accuracy for accuracy, _ in found]),
+                "f1": _spread([f1 for _, f1 in found]),
+                "interval": list(wilson(round(mean * n), n)),
+            }
+        rows.append(row)
+    return rows
 
 
 def figure(grid: Grid, number: int, runs: Sequence[int], nets: Sequence[str]) -> dict[str, Any]:

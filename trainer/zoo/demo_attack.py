@@ -69,14 +69,12 @@ def streaming_attack(
     mask = gradients.tensor(valid[..., None].astype(np.float32))
 
     def ascend(x: Any, target: Any) -> tuple[Any, Any]:
-        kept: dict[str, Any] = {}
+        def loss(window: Any) -> tuple[Any, Any]:
+            margin = objective("margin", model.logits(window, mask), target)
+            return -ops.softplus(2.0 - margin), margin  # a window well past the boundary no longer pulls
 
-        def loss(window: Any) -> Any:
-            kept["margin"] = objective("margin", model.logits(window, mask), target)
-            return -ops.softplus(2.0 - kept["margin"])  # a window well past the boundary no longer pulls
-
-        gradient = gradients.input_gradient(loss, x)[1]
-        return gradient, kept["margin"]
+        (_, margin), gradient = gradients.input_gradient(loss, x, has_aux=True)
+        return gradient, margin
 
     step = gradients.compiled(ascend)
     delta = np.zeros(signal.shape, np.float32)

@@ -206,6 +206,9 @@ def test_a_whole_run_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> Non
     by_net = {row["net"]: row["accuracy"]["mean"] for row in third["rows"]}
     assert by_net["none"] == {row["net"]: row["accuracy"]["mean"] for row in second["rows"]}["none"]
     assert json.loads((tmp_path / "tables.json").read_text()) == result["tables"]
+    assert "Table 6" in (tmp_path / "report.html").read_text()
+    shown = tmp_path / "figures" / "figure1.json"
+    assert not shown.exists() or (tmp_path / "figures" / "figure1.svg").exists()
     more = reproduce(replace(target, tables=(), figures=(5,)), parts, "toy", tmp_path)
     assert len(more["figures"][0]["curves"]) == 2 * len(nets)
     other = (parts[0], parts[1], records(20, "d", 4))
@@ -224,6 +227,8 @@ def test_shots_have_names_of_their_own() -> None:
         (["--data", "none.zip", "--out", "x"], "none.zip: no such file", 1),
         (["--data", "x", "--out", "x", "--method", "mad"], "unknown method 'mad'", 1),
         (["--data", "x", "--out", "x", "--table", "1"], "table", 2),
+        (["--data", "x", "--out", "x", "--figure", "2"], "Fig. 2 is a drawing", 2),
+        (["--out", "x"], "give the CinC 2017 zip", 2),
         (["--data", "x", "--out", "x", "--scale", "large"], "scale", 2),
     ],
 )
