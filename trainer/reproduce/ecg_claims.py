@@ -7,6 +7,7 @@ interval contradicts it, else not decidable here. So is one about a level, by Wi
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -155,7 +156,7 @@ def _order(shot: Shot, situation: str) -> Callable[[Evidence], Finding]:
 
     def decide(evidence: Evidence) -> Finding:
         order, certain, reversed_ = ORDER[situation], 0, []
-        for better, worse in zip(order, order[1:], strict=False):
+        for better, worse in itertools.pairwise(order):
             difference = _difference(evidence, (better, shot, situation), (worse, shot, situation))
             if difference is None:
                 return MISSING

@@ -47,8 +47,8 @@ def write(out: Path) -> list[dict[str, Any]]:
     if first:
         page.heading("Figure 1: one record under attack")
         words = (
-            f"Record {first['record']}, {first['seconds']:g} s. Original: {first['answers']['original']}; PGD: answered "
-            f"{first['answers']['PGD']}; SAP: answered {first['answers']['SAP']}. Largest change "
+            f"Record {first['record']}, {first['seconds']:g} s. Original: {first['answers']['original']}; PGD: "
+            f"answered {first['answers']['PGD']}; SAP: answered {first['answers']['SAP']}. Largest change "
             f"{first['largest_change_uv']['PGD']:.1f} and {first['largest_change_uv']['SAP']:.1f} uV."
         )
         page.picture(out / "figures" / "figure1.png", words)
