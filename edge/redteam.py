@@ -81,15 +81,12 @@ def _stored(path: Path, bundle: Bundle) -> StreamAttack:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             wave = arrays["waveform"].astype(np.float32) / 127.0
-            made_for = str(arrays["bundle_sha256"])
+            rate_hz = float(arrays["rate_hz"])
     except (OSError, ValueError, KeyError) as error:
         raise RedTeamError(f"{path}: cannot be read ({error}); install wavewall again") from error
-    if wave.ndim != 2 or wave.shape[1] != len(bundle.manifest.input.channels) or not len(wave):
-        raise RedTeamError(f"{path}: made for other channels than {bundle.manifest.ref} has")
-    if made_for != bundle.sha256:
-        raise RedTeamError(
-            f"{path}: made for another {bundle.manifest.name} than this one; take a gradient attack from the trainer"
-        )
+    spec = bundle.manifest.input
+    if wave.shape[1:] != (len(spec.channels),) or not len(wave) or rate_hz != spec.rate_hz:
+        raise RedTeamError(f"{path}: made for other channels or another rate than {bundle.manifest.ref} has")
 
     def attack(file: str, signal: FloatArray, epsilon: float, seed: int) -> FloatArray:
         start = int(np.random.default_rng(seed).integers(0, len(wave)))

@@ -54,9 +54,8 @@ def main() -> int:
             return 1
         assert bundle is not None
         file = resolve_bundle(name).with_suffix(".universal.npz")
-        np.savez_compressed(
-            file, waveform=np.rint(wave * 127).astype(np.int8), bundle_sha256=np.array(bundle.sha256)
-        )
+        rate_hz = np.float64(bundle.manifest.input.rate_hz)
+        np.savez_compressed(file, waveform=np.rint(wave * 127).astype(np.int8), rate_hz=rate_hz)
         sys.stdout.write(f"{says}; {file.name}, {file.stat().st_size} bytes\n")
     return 0
 
