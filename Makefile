@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 SECONDS := 60
+FUZZ_S := 180
 TESTS := tests
 PYTEST_ARGS :=
 
@@ -18,7 +19,7 @@ FIND_PYTHON = for p in $(PYTHON) python3.11 python3.12 python3.13 python3.10 pyt
 	echo "make: no Python 3.10 to 3.13 with its venv module found; run 'make deps', or 'make PYTHON=/path/to/python3'" >&2; \
 	exit 1
 
-.PHONY: help deps demo test test-slow lint docs bench firmware dist clean
+.PHONY: help deps demo test test-slow lint audit fuzz sbom docs bench firmware dist clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,10 +49,21 @@ test: deps $(VENV)/.installed  ## every test but the slow ones
 test-slow: deps $(VENV)/.installed  ## the slow tests alone
 	@$(PY) -m pytest -m slow $(PYTEST_ARGS) $(TESTS)
 
-lint: $(VENV)/.installed  ## style, types and the direction of imports
+lint: $(VENV)/.installed  ## style, types, direction of imports, bandit and pip-audit
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
 	@$(VENV)/bin/lint-imports --no-cache
+	@$(PY) -m bandit -q -c pyproject.toml -r edge firmware_bridge trainer
+	@$(PY) .ci/audit
+
+audit: $(VENV)/.installed  ## known holes in what is installed; AUDIT=required fails where nobody can be asked
+	@$(PY) .ci/audit
+
+fuzz: $(VENV)/.installed  ## every input, with bytes that nobody meant; FUZZ_S=3600 for an hour
+	@$(PY) -m tests.fuzz.run --seconds $(FUZZ_S)
+
+sbom: $(VENV)/.installed  ## what the agent is made of, as CycloneDX, into out/sbom.json
+	@.ci/sbom $(PY) out/sbom.json
 
 docs: $(VENV)/.installed  ## write the references and README's table
 	@$(PY) -m docs.generate_cli

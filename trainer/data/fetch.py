@@ -237,5 +237,5 @@ def _open(url: str, headers: dict[str, str]) -> HTTPResponse:
     if not url.startswith(("http://", "https://")):
         raise DataError(f"{url}: only http and https addresses can be fetched")
     request = Request(url, headers={"User-Agent": "wavewall", **headers})  # noqa: S310  (scheme checked above)
-    response: HTTPResponse = urlopen(request, timeout=TIMEOUT_S)  # noqa: S310
+    response: HTTPResponse = urlopen(request, timeout=TIMEOUT_S)  # noqa: S310  # nosec B310
     return response
