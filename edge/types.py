@@ -126,7 +126,8 @@ def rfc3339(time_s: float) -> str:
     """UTC time in RFC 3339 with milliseconds: 2026-01-31T08:00:00.250Z."""
     millis = round(time_s * 1000.0)
     moment = datetime.fromtimestamp(millis // 1000, tz=timezone.utc)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{millis % 1000:03d}Z"
+    # isoformat, as %Y writes years before 1000 with too few digits
+    return f"{moment.isoformat()[:19]}.{millis % 1000:03d}Z"
 
 
 def parse_time(text: str) -> float:

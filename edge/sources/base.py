@@ -73,4 +73,6 @@ class Drops:
         """`reason` from a small fixed set; `where` is the topic or port."""
         self._metrics.add_by("dropped", reason, n)
         # Others choose topics and payloads: shown as Python literals, so that no control character reaches a terminal.
+        if not message.isprintable():  # it may quote a key or a text of the payload
+            message = ascii(message)[1:-1]
         self._warn.warn(f"{reason} {where}", "dropped (%s) from %s: %s", reason, ascii(where)[1:-1], message)

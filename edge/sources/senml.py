@@ -11,6 +11,7 @@ either: a record {"n":"end","vb":true} says it. Records with text or data values
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,8 @@ def _collect(records: list[Any]) -> tuple[dict[str, tuple[str, list[float], list
             continue
         unit = _text(record, "u", base_unit, where)
         when = base_time + (number(record["t"], f"{where}.t") if "t" in record else 0.0)
+        if not math.isfinite(when):
+            raise PayloadError("not_finite", f"{where}: bt and t add up to no finite number", field="t")
         value = base_value + number(record["v"], f"{where}.v")
         entry = series.get(name)
         if entry is None:
@@ -133,6 +136,8 @@ def _rate(times: np.ndarray[Any, np.dtype[np.float64]], current_hz: float | None
             "bad_rate", f"times t are {middle:g} s apart; at least {1 / MAX_RATE_HZ:g} s", field="t"
         )
     usual = steps[(steps > 0.5 * middle) & (steps < 1.5 * middle)]
+    if not usual.size:
+        raise PayloadError("bad_rate", "times t are not regular: no two steps are alike", field="t")
     period, span = float(usual.mean()), float(times[-1] - times[0])
     hz = round(span / period) / span
     # The first and the last time may each be off by what the steps are off.

@@ -111,6 +111,16 @@ def test_json_that_is_deep_or_long_is_refused_at_once(payload: bytes):
     assert time.perf_counter() - began < 1.0
 
 
+def test_what_others_send_cannot_write_into_the_log(caplog: pytest.LogCaptureFixture):
+    fed = Fed()
+    body = b'{"rate_hz":300,"ch":{"ecg\\u001b[2J\\n12:00:00 INFO edge: all is well":["x"]}}'
+    with caplog.at_level("DEBUG"):
+        fed.source.on_message(Message(f"{ROOT}/s\x1b[2J/samples", body, qos=0))
+        fed.source.on_message(Message(f"{ROOT}/s1/samples", body, qos=0))
+    assert len(caplog.messages) == 2
+    assert all(message.isprintable() for message in caplog.messages)
+
+
 def test_brackets_in_texts_are_no_depth():
     assert decode(b'{"note": "' + b"[{" * 500 + b'", "rate_hz": 1}')["rate_hz"] == 1
     assert decode(json.dumps([{"n": f"x[{at}"} for at in range(50)]).encode())[3] == {"n": "x[3"}
