@@ -29,6 +29,7 @@ from edge.metrics import Histogram, Metrics
 from edge.models import service as model_service
 from edge.models.updater import Updater
 from edge.overload import Overload, Priority
+from edge.owners import Owners
 from edge.pipeline.classify import Classifier
 from edge.pipeline.runtime import runtime_name
 from edge.presence import Presence
@@ -116,6 +117,7 @@ class Agent:
         )
         self._notifier = Notifier()
         self._watchdog = Watchdog(self._notifier, self._stuck, clock.monotonic)
+        self._owners = Owners(settings.pipeline.silent_s, self.metrics, clock.monotonic)
         self._presence = Presence(settings.pipeline.silent_s, clock.monotonic)
         self._announcer = Announcer(self.topics)
         self._decisions = Decisions(
@@ -453,6 +455,11 @@ class Agent:
         prefers = bool(self.settings.overload.high)
 
         def emit(block: SampleBlock, on_accepted: Callable[[], None] | None = None) -> None:
+            # With one source there is nobody to mix it up with.
+            if len(self.sources) > 1 and not self._owners.takes(block.stream, source, self.sources, end=block.end):
+                if on_accepted is not None:
+                    on_accepted()
+                return
             if live is not None:
                 live.came_from(block.stream, status)
             first = prefers and self._overload.priority(block.stream) is Priority.HIGH

@@ -24,6 +24,7 @@ NOT_IN_BASE = (
     "jsonschema",
     "psutil",
     "nats",
+    "prometheus_client",
 )
 
 # Ends a run as a user does, then tells what was loaded on the way.
