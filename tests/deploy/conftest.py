@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from deploy import dist
+from deploy import deb, dist, payload
+from tests.deploy.roots import debian
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +34,46 @@ def clean_env(tmp_path: Path) -> dict[str, str]:
     # the download cache may be shared: what is fetched is the same
     cache = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
     return {**keep, "HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": cache}
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for Debian roots and packages: a root is some 300 MB, so it is emptied at the end of the run.
+
+    WAVEWALL_KEEP names a folder that is neither: for work on these tests, with what is stale removed by hand.
+    """
+    given = os.environ.get("WAVEWALL_KEEP")
+    if given:
+        Path(given).mkdir(parents=True, exist_ok=True)
+        yield Path(given)
+        return
+    folder = tmp_path_factory.mktemp("kept")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def debs(wheel: Path, kept: Path) -> dict[str, Path]:
+    """The Debian package of each architecture, packed with gzip, which is faster."""
+    found = {path.stem.split("_")[2]: path for path in kept.glob("wavewall_*.deb")}
+    return found or {arch: deb.package(wheel, arch, kept, "gzip") for arch in sorted(payload.TARGETS)}
+
+
+@pytest.fixture(scope="session")
+def gateway_root(kept: Path) -> Path:
+    """A small Debian with systemd, as a gateway has it before anything of ours is there. Copy it, don't change it."""
+    packages = ["systemd", "systemd-sysv", "dbus", "udev", "python3", "adduser", "ca-certificates", "libstdc++6"]
+    return debian(kept / "gateway", packages)
+
+
+@pytest.fixture(scope="session")
+def arm64_root(kept: Path) -> Path:
+    """What the package for arm64 needs of Debian, unpacked and nothing more: nothing can run there by itself."""
+    return debian(kept / "arm64", ["python3", "libstdc++6"], "arm64", "extract")
+
+
+@pytest.fixture(scope="session")
+def armhf_root(kept: Path) -> Path:
+    """The same for armhf, with the Python packages that Debian brings there."""
+    packages = ["python3", "libstdc++6", *deb.DEBIAN_PACKAGES.values()]
+    return debian(kept / "armhf", packages, "armhf", "extract")
