@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy import deb, dist, payload
-from tests.deploy.roots import debian
+from tests.deploy.roots import debian, remove
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +49,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         return
     folder = tmp_path_factory.mktemp("kept")
     yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    remove(folder)
 
 
 @pytest.fixture(scope="session")

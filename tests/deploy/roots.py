@@ -27,12 +27,13 @@ def debian(root: Path, packages: Sequence[str], arch: str = "amd64", variant: st
     if root.exists():
         return root
     assert shutil.which("mmdebstrap"), "mmdebstrap is not installed; run: make deps"
+    # in a mount namespace of its own: whatever happens, none of its mounts is left over the host's /dev and /proc
     command = [
-        "mmdebstrap", "--quiet", "--mode=auto", f"--variant={variant}", f"--arch={arch}",
-        "--aptopt=Acquire::Languages \"none\"", "--dpkgopt=path-exclude=/usr/share/man/*",
+        "unshare", "--mount", "mmdebstrap", "--quiet", "--mode=root", f"--variant={variant}", f"--arch={arch}",
+        "--aptopt=Acquire::Languages \"none\"", "--dpkgopt=force-unsafe-io", "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/locale/*", f"--include={','.join(packages)}", SUITE, str(root), mirror(),
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr[-2000:]
     return root
 
@@ -112,7 +113,14 @@ class Machine:
 
 def copy(root: Path, target: Path) -> Path:
     """A root of one's own."""
-    shutil.rmtree(target, ignore_errors=True)
+    remove(target)
     subprocess.run(["cp", "-a", "--reflink=auto", str(root), str(target)], check=True)
     return target
 
+
+def remove(root: Path) -> None:
+    """Delete a root, unless something is mounted below it: that would be deleted, too."""
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    below = [mount for mount in mounts if mount.startswith(f"{root}/")]
+    assert not below, f"still mounted: {below}"
+    shutil.rmtree(root, ignore_errors=True)

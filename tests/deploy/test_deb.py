@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from deploy import deb
-from tests.deploy.roots import Machine, copy
+from tests.deploy.roots import Machine, copy, remove
 
-pytestmark = [pytest.mark.package, pytest.mark.slow]
+pytestmark = [pytest.mark.package, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def machine(gateway_root: Path, kept: Path) -> Iterator[Machine]:
     machine.boot()
     yield machine
     machine.stop()
-    shutil.rmtree(machine.root)
+    remove(machine.root)
 
 
 def newer(package: Path, folder: Path) -> Path:
