@@ -20,6 +20,7 @@ FIND_PYTHON = for p in $(PYTHON) python3.11 python3.12 python3.13 python3.10 pyt
 	exit 1
 
 .PHONY: help deps demo test test-slow lint audit fuzz sbom docs bench firmware dist clean
+.PHONY: help deps demo test test-slow lint docs bench firmware dist deb clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +80,9 @@ firmware:  ## build the C library and the example firmware into out/firmware
 
 dist: $(VENV)/.installed  ## wheel and source distribution into dist/, the same bytes from the same commit
 	@$(PY) -m deploy.dist
+
+deb: $(VENV)/.installed  ## Debian 12 packages for amd64, arm64 and armhf into dist/
+	@$(PY) -m deploy.deb
 
 clean:  ## remove environments, caches and outputs
 	rm -rf $(VENV) $(DEMO_VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

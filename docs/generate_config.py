@@ -1,4 +1,6 @@
-"""Write docs/config.md from the settings' own models: ``python -m docs.generate_config [--check]``."""
+"""Write docs/config.md and the example configuration from the settings' own models:
+``python -m docs.generate_config [--check]``.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from docs import generate_example
 from edge.config import Settings
 from edge.settings import KINDS, env_name, takes_flag
 
@@ -109,7 +112,7 @@ def main() -> int:
         return 0
     PAGE.write_text(text, encoding="utf-8")
     print(f"wrote docs/{PAGE.name}")
-    return 0
+    return generate_example.main()
 
 
 if __name__ == "__main__":
