@@ -20,6 +20,13 @@ PROGRAMS = (
     "arm-none-eabi-gcc",
     "avr-gcc",
     "chromium",
+    "git",
+    "mmdebstrap",
+    "qemu-aarch64-static",
+    "systemd-analyze",
+    "systemd-nspawn",
+    "buildah",
+    "lintian",
 )
 FILES = (
     "usr/include/stdio.h", "usr/include/newlib", "usr/lib/avr/include", "usr/share/arduino/hardware/arduino/avr",
