@@ -1,0 +1,99 @@
+"""Build the container image without a daemon: ``python -m deploy.image [--make-base]``, or ``make image``.
+
+buildah builds deploy/Dockerfile from the Debian package in dist/ (made where absent). --make-base makes the base
+image from Debian's packages and gives it the real one's name, where no registry can be reached; the Dockerfile is the
+same either way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy import deb, dist
+
+BASE = "docker.io/library/debian:bookworm-slim"
+# What the real base image leaves out, too.
+_LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
+
+
+class Buildah:
+    """buildah with images in a folder of its own, or in its usual place (None)."""
+
+    def __init__(self, storage: Path | None = None) -> None:
+        if shutil.which("buildah") is None:
+            raise SystemExit("deploy.image: buildah is not installed; run: make deps, or use docker build")
+        self._where = [] if storage is None else ["--root", str(storage / "root"), "--runroot", str(storage / "run")]
+        # Both work without a daemon, inside of virtual machines and containers.
+        self._env = {**os.environ, "STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
+
+    def __call__(self, command: str, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            ["buildah", *self._where, command, *words], env=self._env, capture_output=True, text=True, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        if check and done.returncode:
+            raise SystemExit(f"deploy.image: buildah {command} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+        return done
+
+
+def make_base(buildah: Buildah, mirror: str = "http://deb.debian.org/debian") -> None:
+    """A minimal Debian 12 under the name of the base image."""
+    with tempfile.TemporaryDirectory() as name:
+        archive = Path(name) / "base.tar"
+        options = [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
+        command = [
+            "unshare", "--mount", "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", *options,
+            "--dpkgopt=force-unsafe-io", "--aptopt=Acquire::Languages \"none\"", "bookworm", str(archive), mirror,
+        ]  # fmt: skip
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+        container = buildah("from", "scratch").stdout.strip()
+        buildah("add", "-q", container, str(archive), "/")
+        buildah("commit", "-q", "--rm", container, BASE)
+
+
+def build(buildah: Buildah, package: Path, tag: str, volumes: Sequence[str] = ()) -> None:
+    """Build the Dockerfile around `package` (amd64). `volumes` are mounted while it builds, and leave no trace."""
+    with tempfile.TemporaryDirectory() as name:
+        context = Path(name)
+        (context / "dist").mkdir()
+        shutil.copyfile(package, context / "dist" / package.name)
+        # docker's format: OCI's has no health check
+        words = ["--format", "docker", "--timestamp", str(dist.epoch()), "-f", str(deb.DEPLOY / "Dockerfile"), "-t", tag]
+        buildah("bud", "--pull=ifmissing", *(f"--volume={volume}" for volume in volumes), *words, str(context))
+
+
+def size_mb(buildah: Buildah, tag: str) -> float:
+    """What the image takes once unpacked."""
+    container = buildah("from", "--pull=never", tag).stdout.strip()
+    try:
+        place = buildah("mount", container).stdout.strip()
+        listing = subprocess.run(["du", "-sx", "--block-size=1", place], capture_output=True, text=True, check=True)
+        return int(listing.stdout.split()[0]) / 1e6
+    finally:
+        buildah("rm", container)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Build the container image.")
+    parser.add_argument("--make-base", action="store_true", help="make the base image from Debian's packages")
+    parser.add_argument("--tag", default="wavewall")
+    given = parser.parse_args()
+    buildah = Buildah()
+    if given.make_base:
+        make_base(buildah)
+    out = dist.REPOSITORY / "dist"
+    package = deb.package(dist.build(out)[0], "amd64", out)
+    build(buildah, package, given.tag)
+    print(f"image {given.tag}  {size_mb(buildah, given.tag):.0f} MB unpacked; buildah push {given.tag} TARGET")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
