@@ -21,7 +21,12 @@ from deploy.dist import REPOSITORY, build, epoch
 from deploy.payload import PYTHON, TARGETS, fill
 
 DEPLOY = REPOSITORY / "deploy"
-UNITS = ("wavewall-agent.service", "wavewall-agent@.service", "wavewall-check.service", "wavewall-check.timer")
+UNITS = (
+    "wavewall-agent.service",
+    "wavewall-agent@.service",
+    "wavewall-check.service",
+    "wavewall-check.timer",
+)
 PROGRAMS = {"edge-agent": "edge.cli", "firmware-bridge": "firmware_bridge.cli"}
 DESCRIPTION = """time-series classifier at the edge that holds against tampering
  Reads ECG or sensor samples over serial or MQTT, cuts windows, runs one signed
@@ -47,7 +52,15 @@ def package(wheel: Path, arch: str, out: Path, compression: str = "xz") -> Path:
         target = out / f"wavewall_{version}_{arch}.deb"
         out.mkdir(parents=True, exist_ok=True)
         # level 1: the others take minutes for 2 MB less
-        command = ["dpkg-deb", "--root-owner-group", f"-Z{compression}", "-z1", "--build", str(root), str(target)]
+        command = [
+            "dpkg-deb",
+            "--root-owner-group",
+            f"-Z{compression}",
+            "-z1",
+            "--build",
+            str(root),
+            str(target),
+        ]
         env = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch())}
         subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL)
     return target

@@ -29,7 +29,9 @@ class Buildah:
     def __init__(self, storage: Path | None = None) -> None:
         if shutil.which("buildah") is None:
             raise SystemExit("deploy.image: buildah is not installed; run: make deps, or use docker build")
-        self._where = [] if storage is None else ["--root", str(storage / "root"), "--runroot", str(storage / "run")]
+        self._where = (
+            [] if storage is None else ["--root", str(storage / "root"), "--runroot", str(storage / "run")]
+        )
         # Both work without a daemon, inside of virtual machines and containers.
         self._env = {**os.environ, "STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
 
@@ -39,7 +41,9 @@ class Buildah:
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
         if check and done.returncode:
-            raise SystemExit(f"deploy.image: buildah {command} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+            raise SystemExit(
+                f"deploy.image: buildah {command} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+            )
         return done
 
 
@@ -65,8 +69,19 @@ def build(buildah: Buildah, package: Path, tag: str, volumes: Sequence[str] = ()
         (context / "dist").mkdir()
         shutil.copyfile(package, context / "dist" / package.name)
         # docker's format: OCI's has no health check
-        words = ["--format", "docker", "--timestamp", str(dist.epoch()), "-f", str(deb.DEPLOY / "Dockerfile"), "-t", tag]
-        buildah("bud", "--pull=ifmissing", *(f"--volume={volume}" for volume in volumes), *words, str(context))
+        words = [
+            "--format",
+            "docker",
+            "--timestamp",
+            str(dist.epoch()),
+            "-f",
+            str(deb.DEPLOY / "Dockerfile"),
+            "-t",
+            tag,
+        ]
+        buildah(
+            "bud", "--pull=ifmissing", *(f"--volume={volume}" for volume in volumes), *words, str(context)
+        )
 
 
 def size_mb(buildah: Buildah, tag: str) -> float:
@@ -74,7 +89,9 @@ def size_mb(buildah: Buildah, tag: str) -> float:
     container = buildah("from", "--pull=never", tag).stdout.strip()
     try:
         place = buildah("mount", container).stdout.strip()
-        listing = subprocess.run(["du", "-sx", "--block-size=1", place], capture_output=True, text=True, check=True)
+        listing = subprocess.run(
+            ["du", "-sx", "--block-size=1", place], capture_output=True, text=True, check=True
+        )
         return int(listing.stdout.split()[0]) / 1e6
     finally:
         buildah("rm", container)
@@ -91,7 +108,9 @@ def main() -> int:
     out = dist.REPOSITORY / "dist"
     package = deb.package(dist.build(out)[0], "amd64", out)
     build(buildah, package, given.tag)
-    print(f"image {given.tag}  {size_mb(buildah, given.tag):.0f} MB unpacked; buildah push {given.tag} TARGET")
+    print(
+        f"image {given.tag}  {size_mb(buildah, given.tag):.0f} MB unpacked; buildah push {given.tag} TARGET"
+    )
     return 0
 
 

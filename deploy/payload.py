@@ -47,8 +47,11 @@ def fill(wheel: Path, target: Target, lib: Path) -> None:
     """Install `wheel` and what it requires on `target` into the folder `lib`."""
     if target.uv:
         uv = str(Path(sys.executable).with_name("uv"))
-        command = [uv, "pip", "install", "-q", "--target", str(lib), "--link-mode", "copy", "--no-compile-bytecode",
-                   "--python-platform", target.uv, "--python-version", PYTHON, "--only-binary", ":all:", f"wavewall[{','.join(EXTRAS)}] @ {wheel.resolve().as_uri()}"]  # fmt: skip
+        command = [
+            uv, "pip", "install", "-q", "--target", str(lib), "--link-mode", "copy", "--no-compile-bytecode",
+            "--python-platform", target.uv, "--python-version", PYTHON, "--only-binary", ":all:",
+            f"wavewall[{','.join(EXTRAS)}] @ {wheel.resolve().as_uri()}",
+        ]  # fmt: skip
         _run(command, target)
     else:
         wanted = requirements(wheel, target)

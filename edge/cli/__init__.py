@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from edge.cli import attack, bench, bundles, calibrate, check, config, model, ports, replay, run, subscribe
+from edge.cli import attack, bench, bundles, calibrate, check, config, init, model, ports, replay, run, subscribe
 from edge.demo.command import demo
 
 DEFAULT_DASHBOARD = "127.0.0.1:8787"
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 
 run.register(app)
+init.register(app)
 check.register(app)
 replay.register(app)
 subscribe.register(app)

@@ -70,7 +70,19 @@ from edge.cli import main  # noqa: E402
 source = f"replay:{folder}/record.npz"
 for arguments in (
     ["replay", f"{folder}/record.npz", "--bundle", "ecg-rhythm", "--json"],
-    ["run", "--source", source, "--sink", "mqtt", "--mqtt-port", mqtt_port, "--mqtt-host", "127.0.0.1", "--node", "board"],
+    [
+        "run",
+        "--source",
+        source,
+        "--sink",
+        "mqtt",
+        "--mqtt-port",
+        mqtt_port,
+        "--mqtt-host",
+        "127.0.0.1",
+        "--node",
+        "board",
+    ],
 ):
     sys.argv = ["edge-agent", *arguments]
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,7 +61,16 @@ def debs(wheel: Path, kept: Path) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def gateway_root(kept: Path) -> Path:
     """A small Debian with systemd, as a gateway has it before anything of ours is there. Copy it, don't change it."""
-    packages = ["systemd", "systemd-sysv", "dbus", "udev", "python3", "adduser", "ca-certificates", "libstdc++6"]
+    packages = [
+        "systemd",
+        "systemd-sysv",
+        "dbus",
+        "udev",
+        "python3",
+        "adduser",
+        "ca-certificates",
+        "libstdc++6",
+    ]
     return debian(kept / "gateway", packages)
 
 

@@ -16,7 +16,11 @@ SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/source
 def mirror() -> str:
     """The Debian mirror that apt uses here."""
     for path in SOURCES:
-        found = re.search(r"^(?:URIs:|deb)\s+(https?://\S*debian/?)", path.read_text(), re.M) if path.exists() else None
+        found = (
+            re.search(r"^(?:URIs:|deb)\s+(https?://\S*debian/?)", path.read_text(), re.M)
+            if path.exists()
+            else None
+        )
         if found:
             return found[1]
     return "http://deb.debian.org/debian"
@@ -78,7 +82,7 @@ class Machine:
         done = subprocess.run(
             ["nsenter", "-t", str(self._leader), "-m", "-u", "-i", "-p", "-C", "--root", "--wd", "sh", "-c", command],
             capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"},
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"},
         )  # fmt: skip
         assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
