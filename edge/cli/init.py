@@ -146,7 +146,9 @@ def _try_all(answers: Answers) -> bool:
 
     findings = list(examine(settings_of(answers)))
     for finding in findings:
-        typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.part:<10}  {finding.says}")
+        typer.echo(f"{finding.mark:<4}  {finding.part:<10}  {finding.says}")
+        if finding.fix:
+            typer.echo(f"{'':<18}fix: {finding.fix}")
     return all(finding.ok for finding in findings)
 
 

@@ -20,6 +20,7 @@ PROGRAMS = (
     "arm-none-eabi-gcc",
     "avr-gcc",
     "chromium",
+    "promtool",
     "git",
     "mmdebstrap",
     "qemu-aarch64-static",
