@@ -19,8 +19,7 @@ FIND_PYTHON = for p in $(PYTHON) python3.11 python3.12 python3.13 python3.10 pyt
 	echo "make: no Python 3.10 to 3.13 with its venv module found; run 'make deps', or 'make PYTHON=/path/to/python3'" >&2; \
 	exit 1
 
-.PHONY: help deps demo test test-slow lint audit fuzz sbom docs bench firmware dist clean
-.PHONY: help deps demo test test-slow lint docs bench firmware dist deb clean
+.PHONY: help deps demo test test-slow lint audit fuzz sbom docs bench firmware dist deb clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

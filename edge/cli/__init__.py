@@ -7,7 +7,20 @@ import sys
 
 import typer
 
-from edge.cli import attack, bench, bundles, calibrate, check, config, init, model, ports, replay, run, subscribe
+from edge.cli import (
+    attack,
+    bench,
+    bundles,
+    calibrate,
+    check,
+    config,
+    init,
+    model,
+    ports,
+    replay,
+    run,
+    subscribe,
+)
 from edge.demo.command import demo
 
 DEFAULT_DASHBOARD = "127.0.0.1:8787"
