@@ -206,3 +206,40 @@ def test_help_loads_nothing_heavy(command: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert "Usage: " in done.stdout
+
+
+@pytest.mark.slow
+def test_attack_counts_what_people_are_told(folder: Path) -> None:
+    result = good(
+        "attack", folder / "run" / "toy.bundle", "--data", folder / "toy.npz", "--stage", "decision",
+        "--attacks", "noise,universal,pgd", "--epsilon", "0.5", "--hours", "0.01", "--json", folder / "attack.json",
+    )  # fmt: skip
+    document = json.loads((folder / "attack.json").read_text())
+    rows = {row["attack"]: row for row in document["rows"]}
+    assert list(rows) == ["noise", "universal", "pgd"]
+    assert len({(row["windows"], row["hours"], row["clean_events"]) for row in rows.values()}) == 1
+    assert rows["pgd"]["windows"] > 10
+    assert rows["pgd"]["turned"] >= rows["noise"]["turned"]
+    assert "events turned" in result.output
+    plain = good(
+        "attack", folder / "run" / "toy.bundle", "--data", folder / "toy.npz", "--stage", "verdict",
+        "--attacks", "noise", "--epsilon", "0.5", "--hours", "0.01",
+    )  # fmt: skip
+    assert "verdicts turned" in plain.output
+    assert "events turned" not in plain.output
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--labels", "nothing"), "has no nothing"),
+        (("--hours", "0"), "above 0"),
+        (("--attacks", "pdg"), "unknown attack 'pdg'"),
+    ],
+)
+def test_attacks_that_cannot_be(folder: Path, words: tuple[str, ...], says: str) -> None:
+    result = trainer("attack", folder / "run" / "toy.bundle", "--data", folder / "toy.npz", *words)
+    assert result.exit_code == 1
+    assert says in result.stderr + result.output
+    run = trainer("attack", folder / "run", "--data", folder / "toy.npz")
+    assert "export it first" in run.stderr + run.output
