@@ -152,6 +152,10 @@ class Engine:
             self._streams.done(block.stream)
         return [self._classify(stream, window) for window in windows]
 
+    def answer(self, window: Window) -> Result:
+        """The result of one window that was cut elsewhere; its id, seq and boot_id are the caller's to set."""
+        return self._classify(_Stream(Windower(self._spec)), window)
+
     def flush(self, stream_id: str) -> list[Result]:
         """The stream ends here, as if its last block had said so."""
         stream = self._streams.peek(stream_id)

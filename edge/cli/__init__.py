@@ -13,6 +13,7 @@ from edge.cli import (
     bundles,
     calibrate,
     check,
+    cluster,
     config,
     init,
     model,
@@ -41,6 +42,7 @@ replay.register(app)
 subscribe.register(app)
 bundles.register(app)
 model.register(app)
+cluster.register(app)
 ports.register(app)
 config.register(app)
 calibrate.register(app)

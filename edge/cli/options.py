@@ -18,7 +18,7 @@ from edge.config import Settings
 from edge.settings import env_name, load_settings, scalar_settings, takes_flag, type_name
 
 # Shorter names for what is typed most.
-ALIASES = {"bundle.name": "--bundle", "node.id": "--node", "dashboard.listen": "--dashboard"}
+ALIASES = {"node.role": "--role", "bundle.name": "--bundle", "node.id": "--node", "dashboard.listen": "--dashboard"}
 _METAVARS = {"int": "N", "float": "X", "bool": "true|false", "text": "TEXT"}
 
 

@@ -19,13 +19,17 @@ def run(settings: Settings, *, loader: Callable[[], Settings]) -> None:
     Without a configuration: samples from and results to the broker on localhost, with the bundle ecg-rhythm.
     SIGHUP reads the configuration anew; a bad one is refused and the old one kept.
     """
-    from edge.agent import Agent
     from edge.cli import logs
 
     logs.set_up(settings.log.level, settings.log.format)
     stop, hup = Stop(), Hup()
     stop.install()
     hup.install()
+    if settings.node.role != "agent":
+        _run_role(settings, lambda: stop.asked)
+        return
+    from edge.agent import Agent
+
     agent = Agent(settings)
 
     def tick() -> None:
@@ -35,6 +39,17 @@ def run(settings: Settings, *, loader: Callable[[], Settings]) -> None:
             reload(agent, loader)
 
     agent.run(lambda: stop.asked, tick)
+
+
+def _run_role(settings: Settings, should_stop: Callable[[], bool]) -> None:
+    if settings.node.role == "cutter":
+        from edge.cluster.cutter import run_cutter
+
+        run_cutter(settings, should_stop)
+    else:
+        from edge.cluster.worker import run_worker
+
+        run_worker(settings, should_stop)
 
 
 class Stop:

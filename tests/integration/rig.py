@@ -135,13 +135,15 @@ def agent(
 class Listener:
     """A client that keeps every message of the tree, and publishes."""
 
-    def __init__(self, port: int, topic: str = "wavewall/#") -> None:
+    def __init__(self, port: int, topic: str = "wavewall/#", version: str = "5") -> None:
         import paho.mqtt.client as paho
         from paho.mqtt.enums import CallbackAPIVersion
 
         self.messages: list[tuple[str, bytes, bool]] = []
         self._there = threading.Event()
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5 if version == "5" else paho.MQTTv311
+        )
         self._client.max_queued_messages_set(0)
         self._client.on_connect = lambda client, *_: client.subscribe(topic, qos=1)
         self._client.on_subscribe = lambda *_: self._there.set()
