@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from trainer.attacks.apgd import APGD
+from trainer.attacks.band import Band
 from trainer.attacks.base import Attack
 from trainer.attacks.fgsm import FGSM
 from trainer.attacks.noise import Noise
@@ -16,7 +18,7 @@ from trainer.attacks.universal import Universal
 from trainer.errors import AttackError
 
 ATTACKS: dict[str, type[Attack]] = {
-    attack.name: attack for attack in (FGSM, Noise, PGD, SAP, Square, Universal)
+    attack.name: attack for attack in (APGD, Band, FGSM, Noise, PGD, SAP, Square, Universal)
 }
 
 

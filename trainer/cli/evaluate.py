@@ -54,7 +54,11 @@ def evaluate(
         ),
     ] = None,
     attacks: Annotated[
-        str, typer.Option("--attacks", help="With commas: clean, fgsm, pgd, sap, universal, noise.")
+        str,
+        typer.Option(
+            "--attacks",
+            help="With commas: clean, fgsm, pgd, sap, apgd, band, universal, square, noise, standard (a suite).",
+        ),
     ] = "clean",
     epsilon: Annotated[
         str | None,
@@ -82,6 +86,13 @@ def evaluate(
             help="Make the attacks on the float twin of this model instead: a bundle, a run folder or a name.",
         ),
     ] = None,
+    undefended: Annotated[
+        str | None,
+        typer.Option(
+            "--undefended",
+            help="The network that the transfer attack of 'standard' is made on; for ECG the shipped ecg-undefended.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of every random choice.")] = 0,
     limit: Annotated[
         int | None, typer.Option("--limit", help="At most so many records, spread evenly over the part.")
@@ -93,7 +104,7 @@ def evaluate(
     surrogate gradients the worst answer of each record counts. Samples that padding adds are never attacked.
     """
     from trainer.data.registry import load_data
-    from trainer.evaluate import report
+    from trainer.evaluate import report, standard
     from trainer.evaluate.runner import Plan, Runner, check, rows_of
     from trainer.evaluate.subject import open_subject
     from trainer.evaluate.windows import choose, fit, read_names
@@ -103,6 +114,7 @@ def evaluate(
         attacked = open_subject(through) if through is not None else None
     targets = _targets(subject, target)
     names = tuple(name.strip() for name in attacks.split(",") if name.strip())
+    transferred = _undefended(subject, undefended) if standard.NAME in names else None
     plan = Plan(names, _budgets(epsilon, subject.spec.units), targets, seed)
     if "float" in targets or set(names) - {"clean"}:
         load_keras()
@@ -119,7 +131,7 @@ def evaluate(
                 tasks[stage] = bar.add_task(stage, total=total, note="")
             bar.update(tasks[stage], completed=done)
 
-        trials = Runner(subject, windows, plan, progress, attacked).run()
+        trials = Runner(subject, windows, plan, progress, attacked, transferred).run()
     rows = rows_of(trials, subject.spec.units)
     if json_out is not None:
         report.write_text(
@@ -154,6 +166,23 @@ def _targets(subject: Subject, chosen: TargetChoice) -> tuple[str, ...]:
             err=True,
         )
     return subject.targets
+
+
+def _undefended(subject: Subject, given: str | None) -> Subject | None:
+    """What ``standard`` transfers from: what was named, or the shipped undefended net where it takes the same
+    windows.
+    """
+    from trainer.evaluate.subject import open_subject
+
+    with native_notes_hidden():
+        if given is not None:
+            return open_subject(given)
+        shipped = open_subject("ecg-undefended")
+    keys = ("units", "rate_hz", "window_samples", "channels", "labels")
+    if shipped.name != subject.name and all(getattr(shipped.spec, k) == getattr(subject.spec, k) for k in keys):
+        return shipped
+    typer.echo("no undefended network for these windows: 'standard' leaves its transfer attack out", err=True)
+    return None
 
 
 def _budgets(text: str | None, units: str) -> tuple[float, ...]:

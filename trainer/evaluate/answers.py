@@ -62,13 +62,22 @@ class Attacked:
 
 
 def candidates(
-    attack: Attack, twin: AttackModel, x: np.ndarray, y: np.ndarray, valid: np.ndarray, *, seed: Any
+    attack: Attack,
+    twin: AttackModel,
+    x: np.ndarray,
+    y: np.ndarray,
+    valid: np.ndarray,
+    *,
+    seed: Any,
+    only: str | None = None,
 ) -> list[Attacked]:
-    """``x`` (n, time, channel) attacked once for every gradient surrogate of ``twin``, the same seed for
-    each.
+    """``x`` (n, time, channel) attacked once for every gradient surrogate of ``twin``, the same seed for each;
+    ``only``: by the gradient of this name alone.
     """
     found = []
     for surrogate in twin.surrogates:
+        if only is not None and only != ("exact" if surrogate is None else f"bpda:{surrogate}"):
+            continue
         with twin.surrogate(surrogate):
             x_adv, stuck = attacked(attack, twin, x, y, valid, seed)
         found.append(Attacked("exact" if surrogate is None else f"bpda:{surrogate}", x_adv, stuck))

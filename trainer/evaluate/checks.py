@@ -21,7 +21,7 @@ WARNINGS = {
 BLACK_BOX = ("noise", "square", "boundary")
 # These search a smaller set than the ball (SAP: smooth perturbations), so a rough one-step attack may rightly find
 # more errors.
-CONFINED = ("sap",)
+CONFINED = ("sap", "band", "universal")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from trainer.data.base import Windows
 from trainer.errors import EvaluationError
+from trainer.evaluate import standard
 from trainer.evaluate.answers import Answers, Attacked, candidates
 from trainer.evaluate.checks import Outcome, warnings_of
 from trainer.evaluate.intervals import wilson
@@ -76,6 +77,7 @@ class Runner:
     Args:
         through: attack this model's float twin instead of the subject's own (paper 2's situation I; without it,
             situation II).
+        undefended: whose twin the transfer attack of ``standard`` is made on; without it that one is left out.
 
     Raises:
         EvaluationError: at construction, a target or attack that this subject cannot have, or ``through`` takes
@@ -90,9 +92,13 @@ class Runner:
         plan: Plan,
         progress: Progress = lambda stage, done, total: None,
         through: Subject | None = None,
+        undefended: Subject | None = None,
     ) -> None:
         check(subject, plan, through)
         self.through = through
+        if undefended is not None:
+            _check_through(subject, undefended)
+        self.undefended = undefended
         if through is not None and set(plan.attacks) - {CLEAN}:
             _ = through.twin  # without one, say so before any work
         self.subject, self.windows, self.plan, self.progress = subject, windows, plan, progress
@@ -113,50 +119,155 @@ class Runner:
         return trials
 
     def _trials(self, name: str, epsilon: float) -> list[Trial]:
-        n, classes, y = len(self.windows), len(self.subject.spec.labels), self.windows.y
-        answers = {target.name: Answers.none(y, classes) for target in self.targets}
-        attack = self._make(name, epsilon)
-        zero, gradients = np.zeros(n, bool), []
+        if name == standard.NAME:
+            return self._standard(epsilon)
+        n = len(self.windows)
+        attack = self._make(name, epsilon, self.plan.settings.get(name, {}))
+        work = _Work(n, self.windows.y, len(self.subject.spec.labels), self.targets)
         stage = name if attack is None else f"{name} {epsilon:g} {self.subject.spec.units}"
-        self.progress(stage, 0, n)
-        for start in range(0, n, CHUNK):
-            index = np.arange(start, min(n, start + CHUNK))
-            found = self._attacked(attack, index)
-            for candidate in found:
-                for target in self.targets:
-                    probabilities = target.probabilities(candidate.x, self.windows.valid[index])
-                    answers[target.name].merge(index, probabilities)
-            gradients = [candidate.gradient for candidate in found]
-            zero[index] = np.all([candidate.stuck for candidate in found], axis=0)
-            self.progress(stage, int(index[-1]) + 1, n)
-        about = describe(attack, epsilon)
+        gradients = self._attack(attack, np.arange(n), work, stage)
+        return self._made(name, epsilon, describe(attack, epsilon), work, list(gradients))
+
+    def _standard(self, epsilon: float) -> list[Trial]:
+        """The suite of record: every member on what some target still has right; the worst answer of all counts."""
+        n = len(self.windows)
+        work = _Work(n, self.windows.y, len(self.subject.spec.labels), self.targets)
+        told, steps, strongest = [], 0, None
+        for member in standard.members(self.subject.spec):
+            attack = self._make(member.name, epsilon, member.settings)
+            source = self.undefended if member.transfer else self.through or self.subject
+            if source is None or (not attack.queries_model and source.twin_at is None):
+                told.append({"attack": member.label, "attacked": 0, "turned": {}})
+                continue
+            rows = work.still_right()
+            before = {name: worst.correct for name, worst in work.answers.items()}
+            every = member.every_surrogate or member.transfer
+            stage = f"{standard.NAME} {epsilon:g}: {member.label}"
+            turned = self._attack(
+                attack, rows, work, stage, source, None if every else strongest, transfer=member.transfer
+            )
+            if member.every_surrogate and turned:
+                strongest = max(turned, key=lambda gradient: turned[gradient])
+            after = {name: worst.correct for name, worst in work.answers.items()}
+            first = not told
+            told.append(
+                {
+                    "attack": member.label,
+                    "attacked": len(rows),
+                    "turned": {k: (n if first else before[k]) - after[k] for k in after},
+                }
+            )
+            steps += int(attack.steps)
+        about = {"steps": steps, "step_size": 0.0, "restarts": sum(m["attacked"] > 0 for m in told)}
+        suite = {"name": standard.NAME, "version": standard.VERSION, "strongest": strongest, "members": told}
+        return self._made(standard.NAME, epsilon, {**about, "suite": suite}, work, ["suite"])
+
+    def _made(
+        self, name: str, epsilon: float, about: Mapping[str, Any], work: _Work, gradients: Sequence[str]
+    ) -> list[Trial]:
         trials = []
         for target in self.targets:
-            worst = answers[target.name]
-            worst.give_up(np.flatnonzero(zero))
+            worst = work.answers[target.name]
+            worst.give_up(np.flatnonzero(work.zero))
             text = gradient_text(gradients, transferred=target.name != "float" or self.through is not None)
+            facts = {**about, "gradient": text}
             trials.append(
-                Trial(target.name, name, epsilon, {**about, "gradient": text}, y, worst.probabilities, zero)
+                Trial(target.name, name, epsilon, facts, self.windows.y, worst.probabilities, work.zero)
             )
         return trials
 
-    def _make(self, name: str, epsilon: float) -> Any | None:
+    def _make(self, name: str, epsilon: float, settings: Mapping[str, Any]) -> Any | None:
         if name == CLEAN:
             return None
         from trainer.attacks.registry import make
 
-        return make(name, epsilon=epsilon, **self.plan.settings.get(name, {}))
+        return make(name, epsilon=epsilon, **settings)
 
-    def _attacked(self, attack: Any | None, index: np.ndarray) -> list[Attacked]:
+    def _attack(
+        self,
+        attack: Any | None,
+        rows: np.ndarray,
+        work: _Work,
+        stage: str,
+        source: Subject | None = None,
+        surrogate: str | None = None,
+        *,
+        transfer: bool = False,
+    ) -> dict[str, int]:
+        """Attack the records ``rows``, put the windows to every target and keep the worst answers in ``work``.
+
+        Args:
+            source: whose twin is attacked; the subject's own, or that of ``through``, if None.
+            surrogate: the only gradient to try, by its name in ``candidates``; all if None.
+            transfer: an attack without gradients asks ``source``, too, instead of each target.
+
+        Returns:
+            Each gradient's name with how many of ``rows`` the first target had wrong under it.
+        """
+        turned: dict[str, int] = {}
+        asks = attack is not None and attack.queries_model and self.through is None and not transfer
+        self.progress(stage, 0, len(rows))
+        for start in range(0, len(rows), CHUNK):
+            index = rows[start : start + CHUNK]
+            valid = self.windows.valid[index]
+            if attack is not None and asks:
+                # Without gradients each target is asked itself: the int8 file through its own answers.
+                for target in self.targets:
+                    x, y = self.windows.x[index], self.windows.y[index]
+                    seed = np.random.default_rng([self.plan.seed, int(index[0])])
+                    x_adv = attack.run(Asked(target), x, y, valid, seed)
+                    work.answers[target.name].merge(index, target.probabilities(x_adv, valid))
+                turned["none"] = 0
+            else:
+                found = self._attacked(attack, index, source or self.through or self.subject, surrogate)
+                for candidate in found:
+                    for target in self.targets:
+                        probabilities = target.probabilities(candidate.x, valid)
+                        work.answers[target.name].merge(index, probabilities)
+                        if target is self.targets[0]:
+                            wrong = int((probabilities.argmax(1) != self.windows.y[index]).sum())
+                            turned[candidate.gradient] = turned.get(candidate.gradient, 0) + wrong
+                work.zero[index] |= np.all([candidate.stuck for candidate in found], axis=0)
+            self.progress(stage, start + len(index), len(rows))
+        return turned
+
+    def _attacked(
+        self, attack: Any | None, index: np.ndarray, source: Subject, surrogate: str | None
+    ) -> list[Attacked]:
         x, y, valid = (array[index] for array in (self.windows.x, self.windows.y, self.windows.valid))
         whole = np.zeros(len(index), bool)
         if attack is None:
             return [Attacked("none", x, whole)]
         seed = [self.plan.seed, int(index[0])]
         if attack.gradient == "none":
-            asked = (self.through or self.subject).twin if attack.queries_model else None
+            asked = source.twin if attack.queries_model else None
             return [Attacked("none", attack.run(asked, x, y, valid, np.random.default_rng(seed)), whole)]
-        return candidates(attack, (self.through or self.subject).twin, x, y, valid, seed=seed)
+        return candidates(attack, source.twin, x, y, valid, seed=seed, only=surrogate)
+
+
+class _Work:
+    """The worst answers so far of every target, and the records that had no gradient."""
+
+    def __init__(self, n: int, y: np.ndarray, classes: int, targets: Sequence[Target]) -> None:
+        self.answers = {target.name: Answers.none(y, classes) for target in targets}
+        self.zero = np.zeros(n, bool)
+
+    def still_right(self) -> np.ndarray:
+        """Indices of the records that some target has right, or has not been asked about."""
+        open_ = [~a.seen | (a.prediction == a.y) for a in self.answers.values()]
+        return np.flatnonzero(np.any(open_, axis=0))
+
+
+class Asked:
+    """A target as an attack without gradients sees it: ``predict`` gives logits (the logs of its answers)."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self.name = target.name
+
+    def predict(self, x: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+        valid = np.ones(x.shape[:2], bool) if valid is None else valid
+        return np.log(np.maximum(self._target.probabilities(x, valid), 1e-12))
 
 
 def check(subject: Subject, plan: Plan, through: Subject | None = None) -> None:
@@ -190,7 +301,7 @@ def check(subject: Subject, plan: Plan, through: Subject | None = None) -> None:
 
     for name in named:
         for epsilon in plan.epsilons:
-            make(name, epsilon=epsilon, **plan.settings.get(name, {}))
+            make("pgd" if name == standard.NAME else name, epsilon=epsilon, **plan.settings.get(name, {}))
 
 
 def _check_through(subject: Subject, through: Subject) -> None:
@@ -220,6 +331,8 @@ def gradient_text(gradients: Sequence[str], *, transferred: bool) -> str:
     """
     if not gradients or list(gradients) == ["none"]:
         return "none"
+    if list(gradients) == ["suite"]:
+        return "suite"
     exact = list(gradients) == ["exact"]
     text = "exact" if exact else "bpda:" + "+".join(name.removeprefix("bpda:") for name in gradients)
     return f"transfer:{text}" if transferred else text
@@ -253,5 +366,6 @@ def _row(trial: Trial, outcome: Outcome, outcomes: Sequence[Outcome], units: str
         "step_size": trial.about["step_size"],
         "restarts": trial.about["restarts"],
         "gradient": trial.about["gradient"],
+        **({"suite": trial.about["suite"]} if "suite" in trial.about else {}),
         "warnings": warnings_of(outcome, outcomes),
     }
