@@ -207,7 +207,7 @@ class ModelSettings(Section):
         description="Most by which the share of windows answered abstain or suspect may rise.",
     )
     min_robust_accuracy: float = Field(
-        default=0.5,
+        default=0.7,
         ge=0,
         le=1,
         description="Least share of the bundle's own attacked golden windows on which it keeps its answer; "

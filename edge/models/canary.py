@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-import numpy as np
-
 from edge.bundle import Bundle
 from edge.pipeline.classify import Classifier
 from edge.pipeline.verdict import Judge
 from edge.types import Result, Window
 
-__all__ = ["Canary", "Limits", "incompatible", "robust_accuracy"]
+__all__ = ["Canary", "Limits", "incompatible"]
 
 # These say something about the signal, which is the same for both, and nothing about a model.
 _OF_THE_SIGNAL: Final = frozenset({"missing", "lead_off", "flat", "overload"})
@@ -112,15 +110,3 @@ def incompatible(old: Bundle, new: Bundle) -> str:
             "set it in the configuration and restart the agent"
         )
     return ""
-
-
-def robust_accuracy(bundle: Bundle, classifier: Classifier) -> float | None:
-    """Share of the bundle's own attacked golden windows on which it keeps its answer; None where it has none."""
-    attacked = bundle.attacked
-    if attacked is None:
-        return None
-    kept = 0
-    for values, valid, label in zip(attacked.windows, attacked.valid, attacked.labels, strict=True):
-        window = Window("", "", 0, 0.0, bundle.manifest.input.rate_hz, values, valid, padded=int(np.sum(~valid)))
-        kept += int(classifier.classify(window).probabilities.argmax()) == int(label)
-    return kept / len(attacked.labels)

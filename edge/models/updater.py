@@ -22,11 +22,11 @@ from edge.config import BundleSettings, ModelSettings, Settings
 from edge.engine import Engine
 from edge.errors import EdgeError
 from edge.models import service
-from edge.models.canary import Canary, Limits, incompatible, robust_accuracy
+from edge.models.canary import Canary, Limits, incompatible
 from edge.models.folder import PREVIOUS, ModelError, ModelFolder, read_file
 from edge.overlay import fitting_overlay
 from edge.pipeline.classify import Classifier
-from edge.pipeline.golden import load_verified
+from edge.pipeline.golden import load_verified, robust_accuracy
 from edge.types import Result, Window
 
 log = logging.getLogger("edge.models")

@@ -11,7 +11,7 @@ from edge.errors import BundleError
 
 from .classify import Classifier
 
-__all__ = ["check_vectors", "load_verified"]
+__all__ = ["check_vectors", "load_verified", "robust_accuracy"]
 
 # Runtimes sum in different orders; a float output may differ by this share of its largest value (at least 1).
 FLOAT_TOLERANCE = 1e-4
@@ -49,6 +49,18 @@ def check_vectors(bundle: Bundle, classifier: Classifier) -> None:
 def _allowed(name: str) -> str:
     steps = EXPLAIN_STEPS.get(name, 1)
     return "one int8 step is" if steps == 1 else f"{steps} int8 steps are"
+
+
+def robust_accuracy(bundle: Bundle, classifier: Classifier) -> float | None:
+    """Share of the bundle's own attacked golden windows on which it keeps its answer; None where it has none."""
+    attacked = bundle.attacked
+    if attacked is None:
+        return None
+    kept = 0
+    for values, valid, label in zip(attacked.windows, attacked.valid, attacked.labels, strict=True):
+        x = preprocess.apply(bundle.manifest.preprocess, values, valid)
+        kept += int(classifier.run(x[None])["probabilities"][0].argmax()) == int(label)
+    return kept / len(attacked.labels)
 
 
 def load_verified(

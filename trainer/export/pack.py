@@ -27,7 +27,7 @@ from edge.pipeline.golden import check_vectors
 from trainer.data.base import Dataset, DataSpec, Windows
 from trainer.errors import ExportError
 from trainer.evaluate.intervals import wilson
-from trainer.export import golden, graph, quantize
+from trainer.export import attacked, golden, graph, quantize
 from trainer.export.parity import Parity, compare
 from trainer.models.wrap import AttackModel, thermometers
 from trainer.recipe import Recipe, read_recipe
@@ -161,7 +161,8 @@ def export_run(
     vectors = golden_vectors(draft, golden_x, golden_valid, quantize.logit_step(model, len(spec.labels)), indices)
     report("comparing float and quantized on validation windows")
     windows = validation.windows()
-    parity = compare(AttackModel(run.twin, recipe.data.preprocess, name=recipe.export.name), draft, windows)
+    twin = AttackModel(run.twin, recipe.data.preprocess, name=recipe.export.name)
+    parity = compare(twin, draft, windows)
     if parity.drop > recipe.export.max_drop:
         before, after = parity.float_correct / parity.n, parity.file_correct / parity.n
         raise ExportError(
@@ -171,7 +172,16 @@ def export_run(
     decision = thresholds(parity, recipe.export.false_alarms)
     card = build_card(run, mode, parity, windows, len(model), evaluation)
     try:
-        bundle = write_bundle(Path(out), manifest(decision), model, _head(run), vectors, card, signing_key)
+        bundle = write_bundle(
+            Path(out),
+            manifest(decision),
+            model,
+            _head(run),
+            vectors,
+            card,
+            signing_key,
+            attacked.windows(twin, draft, spec),
+        )
         check_vectors(bundle, Classifier(bundle))
     except OSError as error:
         raise ExportError(f"{out}: cannot be written: {error.strerror}; choose another --out") from error

@@ -12,9 +12,9 @@ import pytest
 from edge.bundle import Bundle
 from edge.engine import Engine
 from edge.metrics import Metrics
-from edge.models.canary import Canary, Limits, incompatible, robust_accuracy
+from edge.models.canary import Canary, Limits, incompatible
 from edge.pipeline.classify import Classifier
-from edge.pipeline.golden import load_verified
+from edge.pipeline.golden import load_verified, robust_accuracy
 from edge.types import Result, Scores, Window
 from tests.edge.agent.helpers import block, signal
 from tests.edge.models.parts import bundle
