@@ -6,11 +6,12 @@ from pathlib import Path
 
 from edge import config
 from edge.bundle import Bundle, InputSpec, resolve_bundle, signing
+from edge.bundle.version import is_older
 from edge.clock import Clock
 from edge.delivery.runner import SinkRunner
 from edge.delivery.sinks.base import Sink
 from edge.delivery.spool import MemorySpool
-from edge.errors import EdgeError
+from edge.errors import BundleError, EdgeError
 from edge.metrics import Metrics
 from edge.overlay import apply_overlay
 from edge.pipeline.classify import Classifier
@@ -33,9 +34,19 @@ def trusted_key(settings: config.BundleSettings) -> bytes | None:
 
 def load_bundle(settings: config.BundleSettings) -> tuple[Bundle, Classifier]:
     """The bundle, every check passed, with its overlay's thresholds, and its classifier. Raises EdgeError."""
-    bundle, classifier = load_verified(bundle_path(settings), trusted_key(settings), settings.threads)
+    bundle, classifier = load_file(bundle_path(settings), settings)
     if settings.overlay is not None:
         bundle = apply_overlay(bundle, settings.overlay)
+    return bundle, classifier
+
+
+def load_file(path: Path, settings: config.BundleSettings) -> tuple[Bundle, Classifier]:
+    """Any bundle file: the settings' key must have signed it, and it must not be too old. Raises EdgeError."""
+    bundle, classifier = load_verified(path, trusted_key(settings), settings.threads)
+    version, least = bundle.manifest.version, settings.min_version
+    if least is not None and is_older(version, least):
+        message = f"{path}: version {version} is older than bundle.min_version {least}; give a newer bundle"
+        raise BundleError(message, member="manifest.json")
     return bundle, classifier
 
 

@@ -178,6 +178,11 @@ class BundleSettings(Section):
         default=None,
         description="Thresholds for this sensor, made by edge-agent calibrate for this very bundle.",
     )
+    min_version: str | None = Field(
+        default=None,
+        pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$",
+        description="Older bundles are refused, also signed ones: nobody brings back a model with a known hole.",
+    )
     threads: int = Field(default=1, ge=1, le=64, description="Interpreter threads.")
 
 

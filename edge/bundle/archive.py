@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from edge.errors import BundleError
 
@@ -61,10 +61,18 @@ def read_stored(data: bytes, what: str = "") -> dict[str, bytes]:
     if len(infos) > MAX_MEMBERS:
         message = f"{prefix}ZIP has {len(infos)} members, the limit is {MAX_MEMBERS}; export it again"
         raise BundleError(message, member=what)
+    seen: set[str] = set()
+    for info in infos:
+        _check(info, seen, len(data), prefix, what)
+        seen.add(info.filename)
+    claimed = sum(info.file_size for info in infos)
+    if claimed > len(data):
+        # Each may fit by itself: members that lie over each other are how a stored ZIP becomes a bomb.
+        message = f"{prefix}ZIP claims {claimed} bytes, which the file does not hold; it is truncated or forged"
+        raise BundleError(message, member=what)
     members: dict[str, bytes] = {}
     with archive:
         for info in infos:
-            _check(info, members, len(data), prefix, what)
             try:
                 members[info.filename] = archive.read(info)
             except Exception as error:
@@ -88,7 +96,7 @@ def _ends_where_it_says(data: bytes) -> bool:
     return end[:4] == b"PK\x05\x06" and end[20:] == b"\0\0" and offset + size == len(data) - _END_BYTES
 
 
-def _check(info: zipfile.ZipInfo, seen: Mapping[str, bytes], available: int, prefix: str, what: str) -> None:
+def _check(info: zipfile.ZipInfo, seen: Container[str], available: int, prefix: str, what: str) -> None:
     name = info.orig_filename  # filename is cut at a NUL
     why = ""
     if name.startswith(("/", "\\")) or ":" in name:

@@ -57,14 +57,13 @@ def install(
     file: str = typer.Argument(..., metavar="FILE", help="Bundle file, or the name of a shipped bundle."),
 ) -> None:
     """Check a bundle (hashes, signature, golden vectors) and put it beside the others; nothing else changes."""
-    from edge.build import trusted_key
+    from edge.build import load_file, trusted_key
     from edge.bundle import resolve_bundle
     from edge.models.folder import read_file
     from edge.models.service import model_folder
-    from edge.pipeline.golden import load_verified
 
     key, path = trusted_key(settings.bundle), resolve_bundle(file)
-    load_verified(path, key, settings.bundle.threads)
+    load_file(path, settings.bundle)
     folder = model_folder(settings)
     name = folder.install(read_file(path), trusted_key=key, keep=settings.model.keep)
     typer.echo(f"installed {name}; activate it with: edge-agent model activate {name[:-20]}")

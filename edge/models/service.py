@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.build import load_bundle, trusted_key
+from edge.build import load_bundle, load_file
 from edge.bundle import Bundle
 from edge.clock import Clock
 from edge.config import BundleSettings, Settings
@@ -24,7 +24,6 @@ from edge.errors import EdgeError
 from edge.models.folder import ACTIVE, PREVIOUS, ModelFolder
 from edge.overlay import fitting_overlay
 from edge.pipeline.classify import Classifier
-from edge.pipeline.golden import load_verified
 from edge.sources.trust import state_dir
 from edge.types import rfc3339
 
@@ -132,5 +131,5 @@ def stay_with(folder: ModelFolder, file: str, settings: BundleSettings) -> None:
 
 
 def _load(path: Path, settings: BundleSettings) -> tuple[Bundle, Classifier]:
-    bundle, classifier = load_verified(path, trusted_key(settings), settings.threads)
+    bundle, classifier = load_file(path, settings)
     return fitting_overlay(bundle, settings.overlay), classifier

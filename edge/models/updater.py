@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from edge.build import bundle_path, trusted_key
+from edge.build import bundle_path, load_file, trusted_key
 from edge.bundle import Bundle
 from edge.clock import Clock
 from edge.config import BundleSettings, ModelSettings, Settings
@@ -26,7 +26,7 @@ from edge.models.canary import Canary, Limits, incompatible
 from edge.models.folder import PREVIOUS, ModelError, ModelFolder, read_file
 from edge.overlay import fitting_overlay
 from edge.pipeline.classify import Classifier
-from edge.pipeline.golden import load_verified, robust_accuracy
+from edge.pipeline.golden import robust_accuracy
 from edge.types import Result, Window
 
 log = logging.getLogger("edge.models")
@@ -170,11 +170,10 @@ class Updater:
 
         Raises EdgeError; without a trusted key always, as anyone with a broker's password could change the model.
         """
-        key = trusted_key(self._bundle)
-        if key is None:
+        if trusted_key(self._bundle) is None:
             raise ModelError("set bundle.key first: over MQTT only signed bundles are installed")
         path = self.folder.path / INCOMING / name
-        load_verified(path, key, self._bundle.threads)
+        load_file(path, self._bundle)
         return self._install(path, self._bundle)
 
     def start(self, job: Job) -> None:
@@ -223,9 +222,7 @@ class Updater:
         """Everything up to the switch; why not, or "" when it serves."""
         if job.file == self._file:
             return f"{job.file} is in service already"
-        bundle, classifier = load_verified(
-            self.folder.path / job.file, trusted_key(job.bundle), job.bundle.threads
-        )
+        bundle, classifier = load_file(self.folder.path / job.file, job.bundle)
         bundle = fitting_overlay(bundle, job.bundle.overlay)
         why = incompatible(self._engine.bundle, bundle) or self._weak(bundle, classifier, figures)
         if why:

@@ -13,6 +13,8 @@ from firmware_bridge.errors import RecordingError
 
 # A day of three channels at 1 kHz takes half of this; a zip bomb takes more.
 MAX_FILE_BYTES = 1 << 30
+# Signals shrink to a half or a tenth; what unpacks to a hundred times its size, and much, was made to.
+BOMB_RATIO, BOMB_BYTES = 100, 64 << 20
 
 
 class Files(Protocol):
@@ -102,6 +104,9 @@ class Zip:
             raise RecordingError(f"{self.source}: no member {name}")
         if info.file_size > MAX_FILE_BYTES:
             raise _too_big(self.source, name, info.file_size)
+        if info.file_size > max(BOMB_BYTES, BOMB_RATIO * info.compress_size):
+            says = f"unpacks from {info.compress_size} to {info.file_size} bytes: a zip bomb; unpack it yourself"
+            raise RecordingError(f"{self.source}: {name} {says}")
         try:
             return self._zip.read(info)
         # RuntimeError: encrypted. NotImplementedError: an unusual compression.
