@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 SECONDS := 60
 FUZZ_S := 180
+HOURS := 2
 TESTS := tests
 PYTEST_ARGS :=
 
@@ -73,6 +74,9 @@ docs: $(VENV)/.installed  ## write the references and README's table
 bench: $(VENV)/.installed  ## the agent's own cost, beside its goals
 	@mkdir -p out
 	@$(PY) -m benchmarks.agent --json out/bench-agent.json
+
+soak: $(VENV)/.installed  ## an agent under faults for HOURS=2: loss, memory, descriptors, disk
+	@$(PY) -m benchmarks.soak --hours $(HOURS) --out out/soak
 
 firmware:  ## build the C library and the example firmware into out/firmware
 	@$(MAKE) --no-print-directory -C firmware_bridge/firmware OUT=$(CURDIR)/out/firmware

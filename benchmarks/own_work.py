@@ -103,7 +103,7 @@ def measure(
     classifier = agent.engine._serving.classifier
     timed = classifier._interpreter = TimedInterpreter(classifier._interpreter)
     source: Any = agent.sources[0]
-    source._emit = lambda block, ack=None: agent._queue.put((block, source.aligned))
+    source._emit = agent.emitter(source)
     vectors = agent.engine.bundle.vectors.windows
     signal = vectors.reshape(-1, vectors.shape[-1])
     topic = agent.topics.stream("bench", "samples")
@@ -118,7 +118,7 @@ def measure(
         began = time.perf_counter()
         source.on_message(message)
         items = agent._queue.get_many(64)
-        for block, aligned in items:
+        for block, aligned, _ in items:
             agent._process(block, aligned)
         done = 0
         for runner in agent.runners:

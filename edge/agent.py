@@ -12,13 +12,14 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from edge import config, health
 from edge.announce import Announcer
 from edge.blockqueue import BlockQueue
-from edge.build import make_runner, make_sources
+from edge.build import make_durability, make_runner, make_sources
 from edge.clock import SYSTEM_CLOCK, Clock
 from edge.decisions import Decisions, hour_json
 from edge.delivery.runner import SinkRunner
@@ -37,7 +38,7 @@ from edge.quarantine import Quarantine
 from edge.rescue import Rescue
 from edge.settings import ConfigError, suggestion
 from edge.sources.answers import Answering
-from edge.sources.base import Source
+from edge.sources.base import Emit, Source
 from edge.sources.trust import SerialShared, state_dir
 from edge.supervise import Supervisor
 from edge.topics import STATE_OFFLINE, Topics
@@ -48,8 +49,10 @@ if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
 
     from edge.dashboard.server import Dashboard
+    from edge.durability import Durability
     from edge.live.store import LiveStore
     from edge.mqtt_link import MqttLink
+    from edge.recorder.record import Recorded
     from edge.requests.service import Publish, RequestService
 
 log = logging.getLogger("edge.agent")
@@ -108,7 +111,8 @@ class Agent:
         self.serial = SerialShared()
         spec = begun.bundle.manifest.input
         self.sources: list[Source] = make_sources(settings, spec, self.metrics, clock, self.serial)
-        self._queue: BlockQueue[tuple[SampleBlock, bool, float]] = BlockQueue(settings.pipeline.queue_blocks)
+        # Block, aligned, when it came (monotonic), its number in the recorder.
+        self._queue: BlockQueue[tuple[SampleBlock, bool, float, int]] = BlockQueue(settings.pipeline.queue_blocks)
         self._supervisor = Supervisor(self.metrics, clock.monotonic)
         self._progress = Progress(
             lambda: self._queue.unfinished,
@@ -146,6 +150,9 @@ class Agent:
         )
         self.config_refused = ""
         self._dashboard_thread: threading.Thread | None = None
+        self._durability = make_durability(settings, spec, self.metrics, clock)
+        self._stop_durability = threading.Event()
+        self._skipped = False
         self.runners = self._make_sinks()
         last = any(isinstance(part, config.MqttSink) and part.last for part in settings.sink)
         if settings.homeassistant.discovery and not last:
@@ -198,9 +205,16 @@ class Agent:
             online=len(self._presence.online()),
             sources=[source.status() for source in self.sources],
             sinks=[
-                {"name": r.sink.name, "kind": r.sink.kind, "waiting": len(r.spool), "error": r.last_error}
+                {
+                    "name": r.sink.name,
+                    "kind": r.sink.kind,
+                    "waiting": len(r.spool),
+                    "given_up": r.spool.drops.by_stream(),
+                    "error": r.last_error,
+                }
                 for r in self.runners
             ],
+            disk=[] if self._durability is None else self._durability.status(),
             problems=self._problems(),
             counters=self.metrics.snapshot(),
             model=self.updater.facts(),
@@ -294,8 +308,9 @@ class Agent:
                 self.metrics,
                 self._clock,
                 getattr(part, "holds", "all"),
+                None if self._durability is None else self._durability.spool(at),
             )
-            for part in self.settings.sink
+            for at, part in enumerate(self.settings.sink)
         ]
 
     def _make_sink(self, part: config.SinkSettings) -> Sink:
@@ -373,6 +388,10 @@ class Agent:
         ]
         if self._exporter is not None:
             self._exporter_thread = self._thread("metrics", self._exporter.serve_forever)
+        self._durable_threads = [
+            self._part(name, partial(_no_stop, body), self._stop_durability, watched=False)
+            for name, body in ([] if self._durability is None else self._durability.parts())
+        ]
         self._pipeline_thread = self._part("pipeline", self._run_pipeline, self._stop_pipeline, watched=False)
         self._source_threads = [self._start_source(source) for source in self.sources]
         log.info(
@@ -449,49 +468,103 @@ class Agent:
         )
 
     def _run_source(self, source: Source, stop: threading.Event) -> None:
-        live, status = self.live, source.status
+        source.run(self.emitter(source), stop)
+
+    def emitter(self, source: Source) -> Emit:
+        """What a source hands its blocks to."""
+        live, status, durability, queue = self.live, source.status, self._durability, self._queue
         # A recording that is played as fast as it goes is late by nobody's measure.
         hurried, monotonic = source.name != "replay", self._clock.monotonic
         prefers = bool(self.settings.overload.high)
 
-        def emit(block: SampleBlock, on_accepted: Callable[[], None] | None = None) -> None:
-            # With one source there is nobody to mix it up with.
-            if len(self.sources) > 1 and not self._owners.takes(block.stream, source, self.sources, end=block.end):
-                if on_accepted is not None:
-                    on_accepted()
-                return
+        def put(block: SampleBlock, number: int = 0) -> None:
             if live is not None:
                 live.came_from(block.stream, status)
             first = prefers and self._overload.priority(block.stream) is Priority.HIGH
-            self._queue.put((block, source.aligned, monotonic() if hurried else LATER), first=first)
+            queue.put((block, source.aligned, monotonic() if hurried else LATER, number), first=first)
+
+        def is_ours(block: SampleBlock, on_accepted: Callable[[], None] | None) -> bool:
+            # With one source there is nobody to mix it up with.
+            if len(self.sources) <= 1 or self._owners.takes(block.stream, source, self.sources, end=block.end):
+                return True
             if on_accepted is not None:
                 on_accepted()
+            return False
 
-        source.run(emit, stop)
+        def emit(block: SampleBlock, on_accepted: Callable[[], None] | None = None) -> None:
+            if is_ours(block, on_accepted):
+                put(block)
+                if on_accepted is not None:
+                    on_accepted()
+
+        def record(block: SampleBlock, on_accepted: Callable[[], None] | None = None) -> None:
+            assert durability is not None
+            if is_ours(block, on_accepted):
+                durability.accept(block, source.aligned, on_accepted, lambda number: put(block, number))
+
+        return emit if durability is None else record
 
     def _run_pipeline(self, stop: threading.Event) -> None:
+        if self._durability is not None:
+            self._recover(self._durability)
         # A high-priority block waits for the batch before it at most.
         batch = FEW_BLOCKS if self.settings.overload.high else BATCH_BLOCKS
         while items := self._queue.get_many(batch):
             try:
                 self._overload.note(max(0.0, self._clock.monotonic() - min(item[2] for item in items)))
-                for block, aligned, _ in items:
+                for block, aligned, _, number in items:
                     if self._left(PIPELINE_BY_S) <= 0:
-                        self.metrics.add_by("dropped", "stopping")
+                        # Recorded ones are answered at the next start.
+                        self._skipped = True
+                        self.metrics.add_by("left" if number else "dropped", "stopping")
                         continue
                     self._process(block, aligned)
+                    if number and self._durability is not None and not self._skipped:
+                        self._durability.done(number, block)
             finally:
                 self._queue.done(len(items))
         self._tell(self._decisions.stop())
+
+    def _recover(self, durability: Durability) -> None:
+        """Bring the streams back to where an earlier run left them, and answer what it owed."""
+        before = self.metrics.count("windows")
+        try:
+            for recorded, is_owed, is_old in durability.owed():
+                if self._left(PIPELINE_BY_S) <= 0:
+                    self._skipped = True
+                    return
+                self._take_recorded(recorded, is_owed, is_old)
+                durability.done(recorded.number, recorded.block)
+        except OSError as error:
+            log.error("the recorder cannot be read (%s); going on with what comes", error)
+        if answered := self.metrics.count("windows") - before:
+            self.metrics.add("recovered_windows", answered)
+            log.info("%d windows of an earlier run answered from the recorder", answered)
+
+    def _take_recorded(self, recorded: Recorded, is_owed: bool, is_old: bool) -> None:
+        block, aligned, origin = recorded.block, recorded.aligned, recorded.origin
+        try:
+            if not is_owed:
+                self.engine.warm(block, aligned=aligned, origin=origin)
+                return
+            for result in self.engine.push(block, aligned=aligned, origin=origin):
+                self._offer(replace(result, historical=True) if is_old else result)
+            if block.end and self._deciding:
+                self._tell(self._decisions.end(block.stream))
+        except Exception:
+            self._give_up(block)
 
     def _process(self, block: SampleBlock, aligned: bool) -> None:
         try:
             self._work(block, aligned)
         except Exception:
-            # One stream's poison must not end the others; its state may be what is wrong.
-            self.metrics.add_by("dropped", "failed_block")
-            log.exception("stream %s: block dropped, stream starts anew", block.stream)
-            self.engine.drop(block.stream)
+            self._give_up(block)
+
+    def _give_up(self, block: SampleBlock) -> None:
+        # One stream's poison must not end the others; its state may be what is wrong.
+        self.metrics.add_by("dropped", "failed_block")
+        log.exception("stream %s: block dropped, stream starts anew", block.stream)
+        self.engine.drop(block.stream)
 
     def _work(self, block: SampleBlock, aligned: bool) -> None:
         results = self.engine.push(block, aligned=aligned)
@@ -502,14 +575,7 @@ class Agent:
             if self.settings.homeassistant.discovery:
                 self._announcer.retained(*self._discovery(block.stream))
         for result in results:
-            for runner in self._result_runners:
-                runner.offer(result)
-            if self._latency is not None:
-                self._latency.observe(result.latency_ms / 1000.0)
-            if self._deciding:
-                self._tell(self._decisions.push(result))
-            if self._on_result is not None:
-                self._on_result(result)
+            self._offer(result)
         if block.end and self._deciding:
             self._tell(self._decisions.end(block.stream))
         if block.end and self._presence.ended(block.stream):
@@ -519,6 +585,16 @@ class Agent:
         from edge.homeassistant import discovery
 
         return discovery(self.topics, stream, self.engine.bundle.manifest, self.settings.homeassistant.prefix)
+
+    def _offer(self, result: Result) -> None:
+        for runner in self._result_runners:
+            runner.offer(result)
+        if self._latency is not None:
+            self._latency.observe(result.latency_ms / 1000.0)
+        if self._deciding:
+            self._tell(self._decisions.push(result))
+        if self._on_result is not None:
+            self._on_result(result)
 
     def _tell(self, events: list[Event]) -> None:
         for event in events:
@@ -556,11 +632,14 @@ class Agent:
             stop.set()
         self._queue.close()
         self._join(self._source_threads, SOURCES_BY_S)
+        if self._durability is not None:
+            self._durability.stop_recorder()
         self._join([self._pipeline_thread], PIPELINE_BY_S)
         self._stop_sinks.set()
         for runner in self.runners:
             runner.spool.wake()
         self._join(self._sink_threads, SINKS_BY_S)
+        self._end_durability()
         for stream in self._presence.online():
             self._announcer.availability(stream, False)
         self._announcer.stopped(max(0.0, self._left(STOPPED_BY_S)))
@@ -572,8 +651,23 @@ class Agent:
         self._join([t for t in (self._link_thread, self._dashboard_thread) if t is not None], END_BY_S)
         log.info("stopped; %d windows answered", self.metrics.count("windows"))
 
+    def _end_durability(self) -> None:
+        """After the sinks: what they delivered need not be kept."""
+        if self._durability is None:
+            return
+        self._stop_durability.set()
+        self._durability.store.stop()
+        self._join(self._durable_threads, STOPPED_BY_S)
+        if not any(thread.is_alive() for thread in self._durable_threads):
+            self._durability.close()
+
     def _join(self, threads: list[threading.Thread], by_s: float) -> None:
         for thread in threads:
             thread.join(max(0.0, self._left(by_s)))
             if thread.is_alive():
                 log.warning("%s does not end; left behind", thread.name)
+
+
+def _no_stop(body: Callable[[], object], stop: threading.Event) -> None:
+    """For parts that are ended by a call of their own, as they wait for more than a stop."""
+    body()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge import config
 from edge.bundle import Bundle, InputSpec, resolve_bundle, signing
@@ -10,7 +11,7 @@ from edge.bundle.version import is_older
 from edge.clock import Clock
 from edge.delivery.runner import SinkRunner
 from edge.delivery.sinks.base import Sink
-from edge.delivery.spool import MemorySpool
+from edge.delivery.spool import MemorySpool, Spool
 from edge.errors import BundleError, EdgeError
 from edge.metrics import Metrics
 from edge.overlay import apply_overlay
@@ -20,6 +21,9 @@ from edge.settings import ConfigError
 from edge.sources.base import Source
 from edge.sources.trust import SerialShared
 from edge.topics import Topics
+
+if TYPE_CHECKING:
+    from edge.durability import Durability
 
 
 def bundle_path(settings: config.BundleSettings) -> Path:
@@ -105,13 +109,44 @@ def make_sources(
 HOLDS = {"results": ("result",), "events": ("event",), "all": ("result", "event")}
 
 
+def make_durability(
+    settings: config.Settings, spec: InputSpec, metrics: Metrics, clock: Clock
+) -> Durability | None:
+    """Recorder and spool file where a folder is set. Raises ConfigError."""
+    if settings.durability.folder is None:
+        return None
+    from edge.durability import Durability
+
+    return Durability(
+        settings.durability,
+        settings.durability.folder,
+        settings.delivery,
+        settings.pipeline,
+        spec,
+        metrics,
+        clock,
+    )
+
+
 def make_runner(
-    sink: Sink, delivery: config.DeliverySettings, metrics: Metrics, clock: Clock, holds: str = "all"
+    sink: Sink,
+    delivery: config.DeliverySettings,
+    metrics: Metrics,
+    clock: Clock,
+    holds: str = "all",
+    spool: Spool | None = None,
 ) -> SinkRunner:
-    """A sink with its spool."""
+    """A sink with its spool; in memory unless one is given."""
+    memory = MemorySpool(
+        delivery.spool_results,
+        delivery.overflow,
+        clock.monotonic,
+        live_s=delivery.historical_after_s,
+        historical_share=delivery.historical_share,
+    )
     return SinkRunner(
         sink,
-        MemorySpool(delivery.spool_results, delivery.overflow, clock.monotonic),
+        memory if spool is None else spool,
         metrics,
         batch=delivery.batch,
         retry_min_s=delivery.retry_min_s,

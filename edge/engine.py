@@ -125,10 +125,10 @@ class Engine:
         """How many streams have state."""
         return len(self._streams)
 
-    def push(self, block: SampleBlock, *, aligned: bool = False) -> list[Result]:
+    def push(self, block: SampleBlock, *, aligned: bool = False, origin: int | None = None) -> list[Result]:
         """Take a block; give the results of the windows that it completes. What cannot be used is dropped and counted.
 
-        `aligned` (see Windower) counts when the stream is new.
+        `aligned` (see Windower) counts when the stream is new; `origin` (see Windower.push) for recorded blocks.
         """
         self._aligned = aligned
         stream = self._streams.get(block.stream)
@@ -142,7 +142,7 @@ class Engine:
             )
             return []
         try:
-            windows = stream.windower.push(block)
+            windows = stream.windower.push(block, origin)
         except BlockError as error:
             self._metrics.add_by("dropped", "bad_block")
             self._warn.warn(f"block {block.stream}", "block dropped: %s", error)
@@ -155,6 +155,20 @@ class Engine:
     def answer(self, window: Window) -> Result:
         """The result of one window that was cut elsewhere; its id, seq and boot_id are the caller's to set."""
         return self._classify(_Stream(Windower(self._spec)), window)
+
+    def warm(self, block: SampleBlock, *, aligned: bool = False, origin: int | None = None) -> None:
+        """Take a recorded block whose windows are answered, so that those after it are as they would have been."""
+        self._aligned = aligned
+        stream = self._streams.get(block.stream)
+        if stream is None:
+            return
+        try:
+            stream.windower.push(block, origin)
+        except BlockError:
+            return  # as when it came first
+        stream.counted = _READ_COUNTS(stream.windower.counters)
+        if block.end:
+            self._streams.done(block.stream)
 
     def flush(self, stream_id: str) -> list[Result]:
         """The stream ends here, as if its last block had said so."""

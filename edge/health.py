@@ -79,18 +79,19 @@ def health(
     sources: Sequence[Mapping[str, object]],
     sinks: Sequence[Mapping[str, object]],
     counters: Mapping[str, object],
+    disk: Sequence[Mapping[str, object]] = (),
     problems: Mapping[str, str] | None = None,
     model: Mapping[str, object] | None = None,
     config_refused: str = "",
     overload: Overload | None = None,
 ) -> dict[str, object]:
-    """The state of things now; `status` is "degraded" while a source or sink has an error, with the reasons.
+    """The state of things now; `status` is "degraded" while a source, a sink or the disk has an error: `reasons`.
 
-    `problems`: parts of the agent that are down or stuck, by name.
+    `disk`: recorder and spool file; `problems`: parts of the agent that are down or stuck, by name.
     """
     reasons = [
         f"{part.get('kind', part.get('name', '?'))}: {part['error']}"
-        for part in (*sources, *sinks)
+        for part in (*sources, *sinks, *disk)
         if part.get("error")
     ] + [f"{name}: {why}" for name, why in (problems or {}).items()]
     if overload is not None and overload.reason:
@@ -111,6 +112,7 @@ def health(
         "online": online,
         "sources": list(sources),
         "sinks": list(sinks),
+        **({"disk": list(disk)} if disk else {}),
         "counters": dict(counters),
         "rss_bytes": rss_bytes(),
     }

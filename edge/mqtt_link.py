@@ -93,6 +93,7 @@ class MqttLink:
         self._subscribing: dict[int, list[str]] = {}
         self.refused_filters: list[str] = []
         self.subscribed = False  # the broker has answered to a subscription, once
+        self.connections = 0  # how often the broker has accepted us
         self._up_since: float | None = None
         self._refused = ""
         self._client = self._make_client()
@@ -264,6 +265,7 @@ class MqttLink:
             return
         self._refused = ""
         self._subscribing.clear()
+        self.connections += 1
         self._up_since = time.monotonic()
         self._up.set()
         self._warn.recovered("down", "broker %s: connected as %s", self.place, self.client_id)

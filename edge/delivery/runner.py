@@ -80,7 +80,9 @@ class SinkRunner:
                         stop.wait(pause)
         finally:
             self._close()
-        if len(self.spool) and not self.gone:
+        if len(self.spool) and not self.gone and self.spool.lasting:
+            log.info("%s: %d results wait on the disk for the next start", self.sink.name, len(self.spool))
+        elif len(self.spool) and not self.gone:
             self._metrics.add_by("dropped", "undelivered", len(self.spool))
             log.warning("%s: stopped with %d results not delivered", self.sink.name, len(self.spool))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Reversible, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, Protocol
@@ -24,15 +24,59 @@ class Entry:
     queued_s: float
 
 
+class Drops:
+    """Results given up for want of room, by stream; ids come from outside, so their number is bounded."""
+
+    MOST = 256
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def add(self, stream: str) -> None:
+        known = stream in self._counts or len(self._counts) < self.MOST
+        self._counts[stream if known else "(others)"] += 1
+
+    def by_stream(self) -> dict[str, int]:
+        return dict(self._counts)
+
+
+def is_live(entry: Entry, oldest_live: float) -> bool:
+    """Queued since then, and not historical already when it came."""
+    return entry.queued_s >= oldest_live and not entry.result.historical
+
+
+def newest_live(entries: Reversible[Entry], oldest_live: float, after: int) -> list[Entry]:
+    """Of entries in the order of their keys: those beyond `after` that are live."""
+    live = []
+    for entry in reversed(entries):
+        if entry.queued_s < oldest_live or entry.key <= after:
+            break
+        if not entry.result.historical:
+            live.append(entry)
+    return live[::-1]
+
+
+def pick(live: Sequence[Entry], backlog: Sequence[Entry], most: int, share: float) -> list[Entry]:
+    """Live results first; of `most`, the backlog gets `share` at least, and what live ones leave."""
+    room = max(1, int(most * share), most - len(live))
+    taken = backlog[:room]
+    return [*live[: most - len(taken)], *taken]
+
+
 class Spool(Protocol):
     """Put from any thread; peek and remove from the runner's."""
+
+    drops: Drops
+    lasting: bool  # what waits is there at the next start
 
     def put(self, result: Message) -> int:
         """Keep the result. Returns how many results were given up for want of room, this one included."""
         ...
 
     def peek(self, most: int, timeout_s: float) -> list[Entry]:
-        """The oldest entries, up to `most`; waits for the first one at most `timeout_s`."""
+        """Up to `most` entries: those that are live, then the oldest ones (see pick). Waits for a first one at most
+        `timeout_s`.
+        """
         ...
 
     def remove(self, keys: Iterable[int]) -> None:
@@ -47,12 +91,22 @@ class Spool(Protocol):
 
 
 class MemorySpool:
-    """A spool that lives as long as the process. `cap` results: about 1 kB each."""
+    """A spool that lives as long as the process. `cap` results: about 1 kB each. An entry is live for `live_s`."""
+
+    lasting = False
 
     def __init__(
-        self, cap: int, overflow: Overflow = "drop_oldest", clock: Callable[[], float] = time.monotonic
+        self,
+        cap: int,
+        overflow: Overflow = "drop_oldest",
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        live_s: float = 10.0,
+        historical_share: float = 0.5,
     ) -> None:
         self._cap, self._overflow, self._clock = cap, overflow, clock
+        self._live_s, self._share = live_s, historical_share
+        self.drops = Drops()
         self._entries: OrderedDict[int, Entry] = OrderedDict()
         self._changed = threading.Condition()
         self._next_key = 0
@@ -63,9 +117,11 @@ class MemorySpool:
             given_up = 0
             if len(self._entries) >= self._cap:
                 if self._overflow == "refuse_newest":
+                    self.drops.add(result.stream)
                     return 1
                 # It may be on its way right now; then it is delivered and counted as dropped: told too much.
-                self._entries.popitem(last=False)
+                _, oldest = self._entries.popitem(last=False)
+                self.drops.add(oldest.result.stream)
                 given_up = 1
             self._entries[self._next_key] = Entry(self._next_key, result, self._clock())
             self._next_key += 1
@@ -77,7 +133,13 @@ class MemorySpool:
             if not self._entries and not self._awake and timeout_s > 0:
                 self._changed.wait(timeout_s)
             self._awake = False
-            return list(islice(self._entries.values(), most))
+            oldest = list(islice(self._entries.values(), most))
+            oldest_live = self._clock() - self._live_s
+            if not oldest or is_live(oldest[0], oldest_live):
+                return oldest
+            live = [entry for entry in oldest if is_live(entry, oldest_live)]
+            live += newest_live(self._entries.values(), oldest_live, live[-1].key if live else -1)
+            return pick(live, [entry for entry in oldest if not is_live(entry, oldest_live)], most, self._share)
 
     def remove(self, keys: Iterable[int]) -> None:
         with self._changed:

@@ -68,8 +68,12 @@ class Windower:
         #: Longest block that push takes, in samples at the bundle's rate.
         self.max_block_samples = min(MAX_BLOCK_SAMPLES, fits)
 
-    def push(self, block: SampleBlock) -> list[Window]:
-        """Take the next block; give the windows it completes. Raises BlockError, and is then as before."""
+    def push(self, block: SampleBlock, origin: int | None = None) -> list[Window]:
+        """Take the next block; give the windows it completes. Raises BlockError, and is then as before.
+
+        `origin`: where the segment of a recorded block began, in the source's count, if it did so before the block:
+        its windows then lie as they did.
+        """
         values = self._checked(block)
         segment, first, count = self._segment, block.first_index, values.shape[0]
         key = (block.stream, block.epoch, block.rate_hz, block.channels, block.units)
@@ -81,7 +85,7 @@ class Windower:
             if count == 0:
                 self._segment = None
                 return []
-            segment = self._segment = _Segment(self.spec, block, channel_map, self._aligned)
+            segment = self._segment = _Segment(self.spec, block, channel_map, self._aligned, origin)
             self._key = key
             self.counters.segments += 1
         windows = segment.push(block, values, self.counters)
@@ -120,7 +124,14 @@ class Windower:
 class _Segment:
     """The state of one segment; see Windower."""
 
-    def __init__(self, spec: InputSpec, block: SampleBlock, channels: ChannelMap, aligned: bool) -> None:
+    def __init__(
+        self,
+        spec: InputSpec,
+        block: SampleBlock,
+        channels: ChannelMap,
+        aligned: bool,
+        origin: int | None = None,
+    ) -> None:
         self._spec, self._channels = spec, channels
         self._stream, self._epoch = block.stream, block.epoch
         width, hop = len(spec.channels), spec.hop_samples
@@ -133,7 +144,10 @@ class _Segment:
                 f"stream {block.stream!r}: {error}; correct the rate", stream=block.stream
             ) from error
         first = self._rate.next_index
-        grid = -(-first // hop) * hop if aligned else first
+        began = first
+        if origin is not None and origin < block.first_index:
+            began = -(-origin * self._rate.up // self._rate.down)
+        grid = -(-first // hop) * hop if aligned else began + -(-(first - began) // hop) * hop
         self._ring = WindowRing(spec.window_samples, hop, width, first_index=first, grid=grid)
         #: Number of the next sample of the source, and the longest gap, in its samples, that is filled.
         self.expected = block.first_index

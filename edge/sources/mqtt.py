@@ -10,6 +10,7 @@ import logging
 import threading
 import zlib
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -43,6 +44,15 @@ LOOK_S = 1.0
 SILENT_SAMPLES = 10.0
 _SPACE = b" \t\r\n"
 _TEXT = frozenset(b"\t\r\n") | frozenset(range(0x20, 0x7F))
+
+
+@dataclass
+class _Accepted:
+    """A message that was taken: `safe` once it may be acknowledged, on the connection with this number."""
+
+    checksum: int
+    connection: int
+    safe: bool = False
 
 
 @dataclass
@@ -102,7 +112,8 @@ class MqttSamples:
         self._silent = ""
         self._wanted = frozenset(settings.streams)
         self._filters = topics.samples_filters(settings.streams)[: len(settings.streams) or 1]
-        self._accepted: OrderedDict[int, int] = OrderedDict()  # message id -> checksum
+        self._accepted: OrderedDict[int, _Accepted] = OrderedDict()  # by message id
+        self._acking = threading.Lock()
         self._receive_maximum = broker.receive_maximum
         self._emit: Emit | None = None
         self._link = MqttLink(
@@ -150,16 +161,13 @@ class MqttSamples:
     def on_message(self, message: Any) -> None:
         """One message from paho: samples to the agent, or a counted drop. Acknowledged in either case."""
         self._metrics.add("messages")
-        ack = partial(self._link.ack, message)
+        ack: Callable[[], None] = partial(self._link.ack, message)
         if message.retain:
             # What the broker kept for newcomers is of some past moment, and comes at every connect.
             self._drops.drop("retained", _shown(message), "sample messages must not be retained")
             ack()
             return
-        if message.dup and self._accepted.get(message.mid) == zlib.crc32(message.payload):
-            # Accepted, but the connection broke before our acknowledgement reached the broker.
-            self._metrics.add_by("dropped", "redelivered")
-            ack()
+        if message.dup and self._is_again(message):
             return
         try:
             topic = message.topic
@@ -183,21 +191,47 @@ class MqttSamples:
         if not blocks or emit is None:
             ack()
             return
+        if message.qos:
+            ack = self._remember(message)
         try:
             for block in blocks[:-1]:
                 emit(block)
             emit(blocks[-1], ack)
         except Closed:
+            self._accepted.pop(message.mid, None)
             return  # not acknowledged: the broker keeps it for the next start
-        if message.qos:
-            self._remember(message)
 
-    def _remember(self, message: Any) -> None:
-        """What was accepted, as long as the broker may send it again: `receive_maximum` may be unacknowledged."""
-        self._accepted[message.mid] = zlib.crc32(message.payload)
+    def _remember(self, message: Any) -> Callable[[], None]:
+        """What was taken, as long as the broker may send it again: `receive_maximum` may be unacknowledged.
+
+        The acknowledgement may come from another thread, after the connection broke: on the next one the same
+        message id may stand for another message, until the broker has sent this one again.
+        """
+        entry = _Accepted(zlib.crc32(message.payload), self._link.connections)
+        self._accepted[message.mid] = entry
         self._accepted.move_to_end(message.mid)
         if len(self._accepted) > 2 * self._receive_maximum:
             self._accepted.popitem(last=False)
+
+        def ack() -> None:
+            with self._acking:
+                entry.safe = True
+                if entry.connection == self._link.connections:
+                    self._link.ack(message)
+
+        return ack
+
+    def _is_again(self, message: Any) -> bool:
+        """Taken already, but the connection broke before our acknowledgement reached the broker."""
+        entry = self._accepted.get(message.mid)
+        if entry is None or entry.checksum != zlib.crc32(message.payload):
+            return False
+        self._metrics.add_by("dropped", "redelivered")
+        with self._acking:
+            entry.connection = self._link.connections
+            if entry.safe:
+                self._link.ack(message)
+        return True
 
     def parse(self, topic: str, payload: bytes) -> list[SampleBlock]:
         """Blocks of one message. Raises PayloadError; no IO."""

@@ -140,7 +140,7 @@ def test_runner_marks_what_waited_as_historical():
     time.pass_s(11.0)
     run.offer(result("b"))
     run.step()
-    assert [(r.id, r.historical) for r in sink.got] == [("a", True), ("b", False)]
+    assert [(r.id, r.historical) for r in sink.got] == [("b", False), ("a", True)]
 
 
 def test_runner_counts_what_the_spool_gives_up():

@@ -1,0 +1,286 @@
+"""The recorder's writing side: blocks queue up, one thread appends and fsyncs them in groups, then tells their senders.
+
+What cannot be written is accepted all the same: verdicts go on from memory, `health` says degraded, a few megabytes
+wait for the disk, and a new file is tried every few seconds. At most `cap_bytes` and `keep_s` are kept, the oldest
+file goes first.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.clock import SYSTEM_CLOCK, Clock
+from edge.metrics import Metrics
+from edge.recorder.record import Encoder, Mark
+from edge.recorder.segments import list_segments, segment_path, sync_folder
+from edge.recorder.tracks import Tracks
+from edge.types import SampleBlock
+from edge.warnings_once import WarnOnce
+
+log = logging.getLogger("edge.recorder")
+
+# Brokers send about 20 messages before they want an acknowledgement: a group is closed before they wait.
+ACK_BURST = 16
+MAX_WAITING = 4096  # blocks that wait for the disk; then sources wait, at most STALL_S
+STALL_S = 5.0
+RETRY_S = 5.0
+HELD_BYTES = 4 << 20  # encoded records that wait for a disk that fails: minutes of forty ECG streams
+LOOK_S = 60.0  # how often files are checked for their age
+STEP_S = 3600.0  # a wall clock that moved by more is not trusted for removals until it has stood for so long
+
+
+@dataclass(slots=True)
+class _Waiting:
+    number: int
+    block: SampleBlock
+    aligned: bool
+    arrival: float
+    on_accepted: Callable[[], None] | None
+
+
+class Recorder:
+    """`append` from any thread, in the order of the numbers it gives; `run` in a thread of its own."""
+
+    def __init__(
+        self,
+        folder: Path,
+        tracks: Tracks,
+        metrics: Metrics,
+        *,
+        next_number: int,
+        sync_s: float = 0.5,
+        cap_bytes: int = 256 << 20,
+        segment_bytes: int = 8 << 20,
+        keep_s: float = 0.0,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._folder, self._tracks, self._metrics, self._clock = folder, tracks, metrics, clock
+        self._sync_s, self._cap, self._segment_bytes = sync_s, cap_bytes, segment_bytes
+        self._keep_s = keep_s
+        self._encoder = Encoder()
+        self._warn = WarnOnce(log)
+        self._changed = threading.Condition()
+        self._waiting: list[_Waiting] = []
+        self._acks = 0
+        self._since = 0.0
+        self._mark: Mark | None = None
+        self._next = next_number
+        self._stopping = False
+        self._fd, self._size, self._path = -1, 0, Path()
+        self._sizes = {s.path: s.path.stat().st_size for s in list_segments(folder)}  # oldest first
+        self._held: deque[tuple[int, int, bytes]] = deque()  # first number, how many, records
+        self._held_bytes = 0
+        self._retry_at = 0.0
+        self._look_at = 0.0
+        self._offset_s, self._trust_at = clock.utc_minus_monotonic(), 0.0
+        self.error = ""
+        self.syncs = 0
+        #: Newest record that is known to be on the disk.
+        self.synced = next_number - 1
+
+    def append(self, block: SampleBlock, aligned: bool, on_accepted: Callable[[], None] | None) -> int:
+        """Queue a block; gives its record's number. `on_accepted` is called once it is on the disk."""
+        with self._changed:
+            if len(self._waiting) >= MAX_WAITING:
+                self._changed.wait_for(lambda: len(self._waiting) < MAX_WAITING, STALL_S)
+            number, self._next = self._next, self._next + 1
+            if len(self._waiting) >= MAX_WAITING:
+                # A disk that hangs must not silence the verdicts.
+                self.error = f"{self._folder}: the disk does not answer; samples are not recorded"
+                self._metrics.add("unrecorded")
+            else:
+                self._waiting.append(_Waiting(number, block, aligned, self._clock.utc(), on_accepted))
+                self._acks += on_accepted is not None
+                if len(self._waiting) == 1:
+                    self._since = time.monotonic()
+                    self._changed.notify_all()
+                elif self._acks == ACK_BURST:
+                    self._changed.notify_all()
+                return number
+        if on_accepted is not None:
+            on_accepted()
+        return number
+
+    def mark(self, mark: Mark) -> None:
+        """Keep a mark with the next group."""
+        self._mark = mark
+
+    def stop(self) -> None:
+        """Let `run` write what waits, and end."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+
+    def run(self) -> None:
+        """Write groups until `stop`."""
+        while True:
+            with self._changed:
+                while not self._stopping and not self._due():
+                    self._changed.wait(self._wait_s())
+                group, self._waiting, self._acks = self._waiting, [], 0
+                stopping = self._stopping
+                self._changed.notify_all()
+            if group:
+                self._take(group)
+            self._retire()
+            if stopping and not self._waiting:
+                if self._held:
+                    self._write_held(self._next - 1)  # a last attempt
+                self._close()
+                return
+
+    def status(self) -> dict[str, object]:
+        """Facts for `health`."""
+        return {
+            "kind": "recorder",
+            "folder": str(self._folder),
+            "error": self.error,
+            "bytes": sum(self._sizes.values()) + self._size,
+            "cap_bytes": self._cap,
+            "records": self._next - 1,
+            "syncs": self.syncs,
+        }
+
+    def _due(self) -> bool:
+        if not self._waiting:
+            return False
+        return self._acks >= ACK_BURST or time.monotonic() - self._since >= self._sync_s
+
+    def _wait_s(self) -> float:
+        if not self._waiting:
+            return LOOK_S
+        return max(0.0, self._since + self._sync_s - time.monotonic())
+
+    def _take(self, group: list[_Waiting]) -> None:
+        """Write a group and tell its senders, whatever came of it."""
+        parts = [self._encode(w) for w in group]
+        if self._mark is not None:
+            # Marks share the number of the block before them: they are not part of the count.
+            parts.append(self._encoder.mark(group[-1].number, self._mark))
+            self._mark = None
+        # What could not be written comes first, once it can be.
+        self._held.append((group[0].number, len(group), b"".join(parts)))
+        self._held_bytes += len(self._held[-1][2])
+        if time.monotonic() >= self._retry_at:
+            self._write_held(group[-1].number)
+        while self._held_bytes > HELD_BYTES:
+            _, count, data = self._held.popleft()
+            self._held_bytes -= len(data)
+            self._metrics.add("unrecorded", count)
+        for w in group:
+            if w.on_accepted is not None:
+                try:
+                    w.on_accepted()
+                except Exception:
+                    log.exception("a source failed at its acknowledgement")
+
+    def _write_held(self, last: int) -> None:
+        if self._write(self._held[0][0], b"".join(data for _, _, data in self._held), last):
+            self._held.clear()
+            self._held_bytes = 0
+
+    def _encode(self, w: _Waiting) -> bytes:
+        origin = self._tracks.origin(w.block)
+        return self._encoder.block(w.number, w.block, aligned=w.aligned, origin=origin, arrival=w.arrival)
+
+    def _write(self, first: int, data: bytes, last: int) -> bool:
+        """On the disk, or False. A failed file is left as it is: what an fsync that failed did is unknown."""
+        for attempt in (1, 2):
+            fresh = self._fd < 0
+            try:
+                if fresh:
+                    self._open(first)
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(self._fd, view) :]
+                os.fdatasync(self._fd)
+            except OSError as error:
+                self._close()
+                # In another file it may work at once (an error of one block of the disk); not on a full disk.
+                if attempt == 1 and not fresh and error.errno not in (errno.ENOSPC, errno.EROFS):
+                    continue
+                self._failed(error)
+                return False
+            break
+        self.syncs += 1
+        self.synced = last
+        self._size += len(data)
+        if self.error:
+            self.error = ""
+            self._warn.recovered("write", "%s: samples are recorded again", str(self._folder))
+        if self._size >= self._segment_bytes:
+            self._close()
+        return True
+
+    def _open(self, first: int) -> None:
+        path = segment_path(self._folder, first)
+        while path.exists():
+            # A file that failed before its first record was whole.
+            first += 1
+            path = segment_path(self._folder, first)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        self._fd = os.open(path, flags, 0o600)
+        self._path, self._size = path, 0
+        sync_folder(self._folder)
+
+    def _close(self) -> None:
+        if self._fd < 0:
+            return
+        try:
+            size = os.fstat(self._fd).st_size
+            os.close(self._fd)
+        except OSError:
+            size = self._size
+        self._fd = -1
+        self._sizes[self._path], self._size = size, 0
+
+    def _failed(self, error: OSError) -> None:
+        self._retry_at = time.monotonic() + RETRY_S
+        self.error = f"{self._folder}: {error.strerror or error}; samples are not recorded"
+        self._warn.warn("write", "%s (trying again every %g s)", self.error, RETRY_S)
+
+    def _retire(self) -> None:
+        """Remove the oldest files that are beyond the cap, or too old."""
+        total = sum(self._sizes.values()) + self._size
+        for path in list(self._sizes):
+            if total <= self._cap:
+                break
+            total -= self._sizes[path]
+            self._remove(path)
+        now = self._clock.monotonic()
+        if self._keep_s and now >= self._look_at:
+            self._look_at = now + LOOK_S
+            if self._clock_stands(now):
+                self._remove_older(self._clock.utc() - self._keep_s)
+
+    def _clock_stands(self, now: float) -> bool:
+        """A wall clock that has just jumped must not decide what is old."""
+        offset_s = self._clock.utc_minus_monotonic()
+        if abs(offset_s - self._offset_s) > STEP_S:
+            self._offset_s, self._trust_at = offset_s, now + STEP_S
+        return now >= self._trust_at
+
+    def _remove_older(self, oldest: float) -> None:
+        for path in list(self._sizes):
+            try:
+                if path.stat().st_mtime >= oldest:
+                    break
+            except OSError:
+                pass  # gone already
+            self._remove(path)
+
+    def _remove(self, path: Path) -> None:
+        self._sizes.pop(path, None)
+        try:
+            path.unlink()
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                self._warn.warn("remove", "%s: cannot be removed: %s", str(path), error)
