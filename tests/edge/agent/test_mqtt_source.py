@@ -26,6 +26,8 @@ ROOT = "wavewall/gw1/stream"
 
 
 class Acks(list[int]):
+    connections = 1
+
     def ack(self, message: Message) -> None:
         self.append(message.mid)
 
@@ -195,6 +197,25 @@ def test_what_is_delivered_again_after_a_broken_connection_is_taken_once():
     assert [block.values[0, 0] for block in collector.blocks] == [1, 2, 3]
     assert acks == [1, 2, 1, 2, 3]
     assert metrics.by("dropped") == {"redelivered": 2}
+
+
+def test_an_acknowledgement_that_comes_after_the_connection_broke_waits_for_the_message_to_come_again():
+    source = make()
+    collector, acks = wired(source)
+    collector.accept = False  # the recorder has not written it yet
+    sent = [message(mid=k, t0=1.8e9 + k, ch={"ecg_uv": [k]}) for k in (1, 2)]
+    for each in sent:
+        source.on_message(each)
+    acks.connections = 2
+    collector.waiting[0]()
+    assert acks == []  # on this connection, 1 may be another message's id
+    for each in sent:
+        each.dup = True
+        source.on_message(each)
+    assert acks == [1]  # the other is not on the disk yet
+    collector.waiting[1]()
+    assert acks == [1, 2]
+    assert len(collector.blocks) == 2
 
 
 def test_a_message_id_that_is_used_again_is_another_message():
