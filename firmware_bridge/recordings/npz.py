@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -41,7 +40,9 @@ def load_arrays(raw: bytes, where: str) -> dict[str, npt.NDArray[Any]]:
             )
         with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
             return {key: archive[key] for key in _KNOWN if key in archive.files}
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, KeyError, SyntaxError) as error:
+    except RecordingError:
+        raise
+    except Exception as error:  # numpy and zipfile raise many kinds on damaged files
         raise RecordingError(f"{where}: not a numpy archive that can be read ({error})") from error
 
 

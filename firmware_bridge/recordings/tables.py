@@ -41,7 +41,8 @@ def ucr_entries(files: Files, name: str, rate_hz: float | None) -> tuple[list[En
     """
     stem = PurePosixPath(name).with_suffix("").as_posix()
     where = f"{files.source}: {name}"
-    rows = sum(1 for line in files.read(name).splitlines() if line.strip())
+    # Counted in the text, not in the bytes: they differ in what ends a line and in what is blank.
+    rows = sum(1 for line in _text(files, name).splitlines() if line.strip())
     if not rows:
         raise RecordingError(f"{where} has no rows")
 
