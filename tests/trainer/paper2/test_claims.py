@@ -15,9 +15,10 @@ from trainer.errors import TrainingError
 from trainer.evaluate.paired import mcnemar, paired
 from trainer.reproduce.cells import Cells
 from trainer.reproduce.ecg_cells import BUDGETS, HONEST, PGD_SHOT, SAP_SHOT, SMOOTHING
-from trainer.reproduce.ecg_claims import CLAIMS, HELD, NOT_HELD, OPEN, claims
+from trainer.reproduce.ecg_claims import CLAIMS, claims
 from trainer.reproduce.ecg_evidence import Evidence, keep_records
 from trainer.reproduce.ecg_figure1 import pick
+from trainer.reproduce.ecg_findings import HELD, NOT_HELD, OPEN
 from trainer.reproduce.ecg_nets import ABLATION, SCALES, recipe_text
 
 pytestmark = pytest.mark.paper2
