@@ -20,7 +20,7 @@ FIND_PYTHON = for p in $(PYTHON) python3.11 python3.12 python3.13 python3.10 pyt
 	echo "make: no Python 3.10 to 3.13 with its venv module found; run 'make deps', or 'make PYTHON=/path/to/python3'" >&2; \
 	exit 1
 
-.PHONY: help deps demo test test-slow lint audit fuzz sbom docs bench firmware dist deb clean
+.PHONY: help deps demo test test-slow lint audit fuzz sbom docs gallery bench firmware dist deb clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,10 +66,16 @@ fuzz: $(VENV)/.installed  ## every input, with bytes that nobody meant; FUZZ_S=3
 sbom: $(VENV)/.installed  ## what the agent is made of, as CycloneDX, into out/sbom.json
 	@.ci/sbom $(PY) out/sbom.json
 
-docs: $(VENV)/.installed  ## write the references and README's table
+docs: $(VENV)/.installed  ## write references and tables, and build the site into out/site
 	@$(PY) -m docs.generate_cli
 	@$(PY) -m docs.generate_config
 	@$(PY) -m docs.generate_results
+	@$(PY) -m docs.generate_papers
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	@echo "out/site/index.html: open it in a browser, no server is needed"
+
+gallery: $(VENV)/.installed  ## make the pictures of the documentation from runs of our own
+	@$(PY) -m docs.gallery
 
 bench: $(VENV)/.installed  ## the agent's own cost, beside its goals
 	@mkdir -p out

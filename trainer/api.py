@@ -1,6 +1,16 @@
 """What a script or a notebook calls: the commands of ``trainer`` as functions, with the same checks and errors.
 
-Everything that is heavy is imported inside: ``import trainer`` alone loads neither Keras nor TensorFlow.
+In ten lines::
+
+    import trainer.api as trainer
+
+    run = trainer.train("recipe.toml", data="own.npz", out="run")
+    trainer.export(run, "own.bundle")
+    report = trainer.evaluate("own.bundle", data="own.npz", attacks="clean,pgd", epsilon=0.1, twin=run)
+    print(report)
+    wrapped = trainer.wrap("theirs.keras", "window.toml", "theirs.bundle")
+
+Everything that is heavy is imported inside: importing it loads neither Keras nor TensorFlow.
 """
 
 from __future__ import annotations

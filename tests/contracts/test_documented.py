@@ -30,7 +30,7 @@ PROGRAMS = tuple(generate_cli.PROGRAMS)
 
 def fenced_lines(text: str) -> Iterator[str]:
     """Lines of code blocks, without trailing remarks; a line that ends in a backslash goes on."""
-    for block in re.findall(r"^```[a-z]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+    for block in re.findall(r"^```[^\n`]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
             yield re.sub(r"\s+#.*$", "", line).strip()
 

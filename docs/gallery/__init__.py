@@ -1,0 +1,1 @@
+"""Pictures of the documentation, made from our own runs: ``make gallery``."""
