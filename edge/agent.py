@@ -547,10 +547,13 @@ class Agent:
             if not is_owed:
                 self.engine.warm(block, aligned=aligned, origin=origin)
                 return
-            for result in self.engine.push(block, aligned=aligned, origin=origin):
-                self._offer(replace(result, historical=True) if is_old else result)
-            if block.end and self._deciding:
-                self._tell(self._decisions.end(block.stream))
+            results = self.engine.push(block, aligned=aligned, origin=origin)
+            if is_old:
+                results = [replace(result, historical=True) for result in results]
+            for result in results:
+                self._offer(result)
+            if self._deciding and (results or block.end):
+                self._decide(block, results)
         except Exception:
             self._give_up(block)
 
@@ -576,10 +579,22 @@ class Agent:
                 self._announcer.retained(*self._discovery(block.stream))
         for result in results:
             self._offer(result)
-        if block.end and self._deciding:
-            self._tell(self._decisions.end(block.stream))
+        if self._deciding and (results or block.end):
+            self._decide(block, results)
         if block.end and self._presence.ended(block.stream):
             self._announcer.availability(block.stream, False)
+
+    def _decide(self, block: SampleBlock, results: list[Result]) -> None:
+        try:
+            for result in results:
+                self._tell(self._decisions.push(result))
+            if block.end:
+                self._tell(self._decisions.end(block.stream))
+        except Exception:
+            # Results are out already and windows go on; only this stream's events start anew.
+            self.metrics.add_by("dropped", "failed_decision")
+            log.exception("stream %s: events start anew", block.stream)
+            self._decisions.drop(block.stream)
 
     def _discovery(self, stream: str) -> tuple[str, str]:
         from edge.homeassistant import discovery
@@ -591,8 +606,6 @@ class Agent:
             runner.offer(result)
         if self._latency is not None:
             self._latency.observe(result.latency_ms / 1000.0)
-        if self._deciding:
-            self._tell(self._decisions.push(result))
         if self._on_result is not None:
             self._on_result(result)
 

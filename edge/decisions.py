@@ -88,13 +88,13 @@ class Decisions:
         if decider is None:
             self._metrics.add_by("dropped", "events_of_too_many_streams")
             return events
-        events += decider.push(result)
+        events += self._counted(decider.push(result))
         if decider.hours:
             for hour in decider.hours:
                 if self._on_hour is not None:
                     self._on_hour(hour)
             decider.hours.clear()
-        return self._counted(events) if events else events
+        return events
 
     def end(self, stream: str) -> list[Event]:
         """The stream has come to its end."""
@@ -103,6 +103,10 @@ class Decisions:
             return []
         self._streams.done(stream)
         return self._counted(decider.stop(self._clock.utc(), "stream_end"))
+
+    def drop(self, stream: str) -> None:
+        """Forget a stream's state, whatever it is in; what was open is told as forgotten with the next result."""
+        self._streams.drop(stream)
 
     def stop(self) -> list[Event]:
         """The agent stops: nothing stays open."""
