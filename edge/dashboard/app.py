@@ -18,7 +18,8 @@ from starlette.staticfiles import StaticFiles
 
 from edge.config import DashboardSettings
 from edge.dashboard import feed, views
-from edge.dashboard.attacks import MAX_EPSILON, AttackRefused, Bench, why_live
+from edge.dashboard.attacks import AttackRefused
+from edge.dashboard.bench import MAX_EPSILON, Bench, why_live
 from edge.dashboard.explain import Explainer
 from edge.dashboard.export import NothingToExport, wfdb_zip
 from edge.dashboard.guard import COOKIE, HEADERS, SESSION_S, Guard, Session
@@ -41,8 +42,9 @@ class Page:
         self._settings, self._subject, self._guard = settings, subject, guard
         self.closing = asyncio.Event()
         self._clients = 0
-        # One worker: explanations and attacks wait for each other, never the pipeline for them.
+        # One worker each: explanations do not wait for an attack, and the pipeline for neither.
         self._worker = ThreadPoolExecutor(1, "edge-dashboard-work")
+        self._attacker = ThreadPoolExecutor(1, "edge-dashboard-attack")
         self._explainer, self._bench = Explainer(), Bench(settings.compare)
         self._attacking = False
         self.app = _Hardened(
@@ -68,7 +70,9 @@ class Page:
     def close(self) -> None:
         """From the event loop, when the agent stops."""
         self.closing.set()
-        self._worker.shutdown(wait=False, cancel_futures=True)
+        self._bench.close()
+        for worker in (self._worker, self._attacker):
+            worker.shutdown(wait=False, cancel_futures=True)
 
     # --- the way in ---
 
@@ -136,7 +140,7 @@ class Page:
             "hop_s": spec.hop_samples / spec.rate_hz,
             "history_s": self._settings.history_s,
             "attack": self._settings.attack,
-            "attacks": list(self._bench.attacks) if self._settings.attack else [],
+            "attacks": self._attacks(),
             "max_epsilon": MAX_EPSILON,
             "compare": self._settings.compare,
             "recorder": self._subject.recorded is not None,
@@ -146,6 +150,9 @@ class Page:
                 "disagreement": manifest.decision.suspect_disagreement,
             },
         }
+
+    def _attacks(self) -> list[str]:
+        return self._bench.names(self._subject.bundle()) if self._settings.attack else []
 
     async def _overview(self, request: Request, session: Session) -> Response:
         return self._feed(views.Overview(self._subject, self._hello()))
@@ -225,6 +232,7 @@ class Page:
         name, attack, epsilon = asked.get("stream"), asked.get("attack"), asked.get("epsilon")
         if not (isinstance(name, str) and isinstance(attack, str)) or not isinstance(epsilon, (int, float)):
             return _refuse(400, "give stream, attack and epsilon")
+        white_box = asked.get("white_box") is True
         why = self._why_not(name)
         if why:
             return _refuse(403, why)
@@ -236,7 +244,7 @@ class Page:
         self._attacking = True
         try:
             made = await asyncio.get_running_loop().run_in_executor(
-                self._worker, self._bench.run, self._subject.bundle(), *held, attack, float(epsilon)
+                self._attacker, self._bench.run, self._subject.bundle(), *held, attack, float(epsilon), white_box
             )
         except AttackRefused as error:
             return _refuse(400, str(error))

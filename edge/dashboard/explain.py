@@ -51,6 +51,7 @@ class Explainer:
             "id": result.id,
             "seq": result.seq,
             "epoch": window.epoch,
+            "first": window.first_index,
             "t0": window.t0,
             "n": len(window.values),
             "rate_hz": window.rate_hz,

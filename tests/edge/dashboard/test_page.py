@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.bundle import resolve_bundle
 from edge.config import DashboardSettings
+from edge.dashboard.attacker import AttackerError, Child
 from edge.dashboard.guard import Guard
 from edge.dashboard.server import DashboardError
 from edge.settings import ConfigError
@@ -112,7 +114,7 @@ def test_a_forged_cookie_is_nobody(served: Start, cookie: str):
 def test_an_action_needs_the_csrf_token_and_our_own_site(served: Start):
     client = served(attack=True).client()
     assert client.enter()[0] == 200
-    asked = {"stream": "a", "attack": "noise", "epsilon": 10}
+    asked = {"stream": "a", "attack": "signs", "epsilon": 10}
     assert client.ask("POST", "/api/attack", asked, {"x-wavewall-csrf": "wrong"})[0] == 403
     assert client.ask("POST", "/api/attack", asked, {"sec-fetch-site": "cross-site"})[0] == 403
     assert "no such stream" in client.ask("POST", "/api/attack", asked)[1]["error"]
@@ -252,7 +254,7 @@ def test_the_bench_is_for_replays_and_simulators_and_the_server_says_so(served: 
     client = page.client()
     client.enter()
     for at, allowed in ((0, True), (1, True), (2, False), (3, False)):
-        status, facts, _ = client.ask("POST", "/api/attack", {"stream": f"s{at}", "attack": "noise", "epsilon": 10})
+        status, facts, _ = client.ask("POST", "/api/attack", {"stream": f"s{at}", "attack": "signs", "epsilon": 10})
         assert (status == 200) == allowed, (at, facts)
         if allowed:
             delta = np.frombuffer(base64.b64decode(facts["delta"]), "<f4")
@@ -261,7 +263,7 @@ def test_the_bench_is_for_replays_and_simulators_and_the_server_says_so(served: 
         else:
             assert "live device" in facts["error"]
     for wrong in ({"epsilon": 1e9}, {"epsilon": -1}, {"attack": "none"}, {"epsilon": "x"}):
-        asked = {"stream": "s0", "attack": "noise", "epsilon": 10, **wrong}
+        asked = {"stream": "s0", "attack": "signs", "epsilon": 10, **wrong}
         assert client.ask("POST", "/api/attack", asked)[0] == 400, wrong
 
 
@@ -271,7 +273,7 @@ def test_the_bench_is_closed_unless_asked_for(served: Start):
     page.play("s0", 3.0)
     client = page.client()
     client.enter()
-    status, facts, _ = client.ask("POST", "/api/attack", {"stream": "s0", "attack": "noise", "epsilon": 10})
+    status, facts, _ = client.ask("POST", "/api/attack", {"stream": "s0", "attack": "signs", "epsilon": 10})
     assert (status, "off" in facts["error"]) == (403, True)
 
 
@@ -353,3 +355,18 @@ def test_a_client_that_does_not_read_gets_less_and_nobody_waits(served: Start):
         except TimeoutError:
             pass
     assert got < sent / 2, f"{got} of {sent} bytes were queued for a client that did not read"
+
+
+def test_an_attack_of_another_package_runs_in_a_child_and_its_failure_is_a_sentence():
+    child = Child()
+    window = np.zeros((WINDOW, 1), np.float32)
+    try:
+        with pytest.raises(AttackerError, match="no attack is called 'nonsense'"):
+            child.attack("nonsense", str(resolve_bundle("ecg-undefended")), window, 10.0, 0)
+        assert child._process is not None
+        child._process.kill()
+        child._process.wait()
+        with pytest.raises(AttackerError, match="away"):
+            child.attack("nonsense", "away.bundle", window, 10.0, 0)
+    finally:
+        child.close()

@@ -21,7 +21,9 @@ export class Bench {
   build() {
     const hello = session.hello;
     this.attack = h("select", { id: "attack", "aria-label": S.bench.attack },
-      ...hello.attacks.map((name) => h("option", { value: name }, S.bench.attacks[name] || name)));
+      ...hello.attacks.map((name) => h("option", { value: name }, S.bench.attacks[name] || S.bench.byPackage(name))));
+    this.knows = h("select", { id: "knows", "aria-label": S.bench.knows }, h("option", { value: "" }, S.bench.blackBox),
+      h("option", { value: "1" }, S.bench.whiteBox));
     this.range = h("input", {
       type: "range", id: "epsilon", min: 1, max: 50, step: 1, value: 10, "aria-label": S.bench.budget,
       oninput: () => this.budget(),
@@ -35,6 +37,7 @@ export class Bench {
     this.figure = h("figure", { hidden: true }, h("figcaption", {}), this.canvas, h("p", { class: "muted" }));
     this.form = h("div", { class: "benchform" },
       h("label", { for: "attack" }, S.bench.attack), this.attack,
+      h("label", { for: "knows" }, S.bench.knows), this.knows,
       h("label", { for: "epsilon" }, S.bench.budget), h("span", { class: "slider" }, this.range, this.output),
       this.go, h("label", { class: "check" }, this.again, S.bench.live));
     this.body = h("div", {}, this.form, this.state, this.sides, this.figure);
@@ -69,7 +72,8 @@ export class Bench {
     this.go.disabled = true;
     text(this.state, S.bench.busy);
     try {
-      const asked = { stream: this.stream, attack: this.attack.value, epsilon: Number(this.range.value) };
+      const asked = { stream: this.stream, attack: this.attack.value, epsilon: Number(this.range.value),
+        white_box: this.knows.value === "1" };
       this.show(await act("/api/attack", asked));
     } catch (error) {
       text(this.state, error instanceof Refused ? error.message : S.connection.lost);
@@ -80,11 +84,11 @@ export class Bench {
   }
 
   show(result) {
-    const key = `${result.attack} ${result.epsilon}`;
+    const key = `${result.attack} ${result.epsilon} ${result.against}`;
     if (this.key !== key) this.tally.clear();
     this.key = key;
     this.result = { ...result, delta: floats(result.delta), clean: floats(result.clean) };
-    text(this.state, S.bench.against(result.against));
+    text(this.state, S.bench.against(result.against, result.white_box));
     fill(this.sides, result.sides.map((side) => this.side(side, result)));
     this.figure.hidden = false;
     const unit = result.units.replace("uV", "µV");
@@ -117,7 +121,7 @@ export class Bench {
     const result = this.result;
     const width = Math.floor(this.figure.clientWidth);
     if (!result || !width) return;
-    const top = 150, low = 90, height = top + low + 14;
+    const head = 22, top = 160, low = 110, height = top + low;
     const context = sized(this.canvas, width, height);
     context.clearRect(0, 0, width, height);
     const n = Math.min(result.clean.length, Math.round(SHOWN_S * result.rate_hz));
@@ -126,8 +130,8 @@ export class Bench {
     const finite = clean.filter((v) => !Number.isNaN(v));
     if (!finite.length) return;
     const least = Math.min(...finite), most = Math.max(...finite), span = Math.max(most - least, 1e-9);
-    const scale = (top - 20) / span;
-    const times = Math.max(1, Math.round((low / 2 - 8) / (result.epsilon * scale)));
+    const scale = (top - head - 16) / span;
+    const times = Math.max(1, Math.round(((low - head) / 2 - 8) / (result.epsilon * scale)));
     text(this.figure.firstChild, S.bench.perturbation(times));
     const x = (i) => (i / (n - 1)) * width;
     const stroke = (values, y, colour, wide, dash = []) => {
@@ -145,10 +149,10 @@ export class Bench {
     };
     context.fillStyle = css("--paper");
     context.fillRect(0, 0, width, height);
-    const y = (v) => 10 + (most - v) * scale;
+    const y = (v) => head + 8 + (most - v) * scale;
     stroke((i) => clean[i] + delta[i], y, css("--suspect"), 3);
     stroke((i) => clean[i], y, css("--ink"), 1.2);
-    const middle = top + 14 + low / 2;
+    const middle = top + head + (low - head) / 2;
     context.strokeStyle = css("--line");
     context.beginPath();
     context.moveTo(0, middle);
@@ -164,7 +168,7 @@ export class Bench {
       return at + context.measureText(words).width + 16;
     };
     tag(S.bench.attackedLine, "--suspect", tag(S.bench.cleanLine, "--ink", 8, 16), 16);
-    tag(`${S.bench.delta} × ${times}`, "--suspect", 8, top + 24);
+    tag(`${S.bench.delta} × ${times}`, "--suspect", 8, top + 16);
   }
 
   repaint() {

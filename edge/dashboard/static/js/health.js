@@ -92,7 +92,8 @@ export class HealthPage {
       `${((100 * row.suspect) / Math.max(1, row.windows)).toFixed(1)} %`])) : h("p", { class: "muted" }, S.health.noneSuspected));
     fill(this.chain, facts.chain ? [h("p", {}, S.health.chainOk), pairs(facts.chain)]
       : h("p", { class: "muted" }, S.health.chainOff));
-    fill(this.update, facts.update ? pairs(facts.update) : h("p", { class: "muted" }, S.health.noUpdate));
+    fill(this.update, facts.update?.last || (facts.update && facts.update.stage !== "serving")
+      ? pairs({ stage: facts.update.stage, ...facts.update.last }) : h("p", { class: "muted" }, S.health.noUpdate));
     const faults = Object.entries(health.counters).filter(([name]) => name in S.health.counters)
       .flatMap(([name, value]) => (typeof value === "object"
         ? Object.entries(value).map(([part, n]) => [`${S.health.counters[name]}: ${part}`, n])
@@ -153,7 +154,8 @@ function table(heads, rows) {
 }
 
 function pairs(facts) {
-  const shown = Object.entries(facts).filter(([, value]) => value !== "" && value !== null);
+  const shown = Object.entries(facts).filter(([, value]) => value !== "" && value !== null
+    && !(typeof value === "object" && Object.keys(value).length === 0));
   return h("dl", {}, shown.map(([name, value]) => [h("dt", {}, name.replaceAll("_", " ")),
     h("dd", { class: name === "error" ? "bad" : null }, Array.isArray(value) ? value.join(", ")
       : typeof value === "object" ? Object.entries(value).map(([k, v]) => `${k} ${v}`).join(", ") : String(value))]));

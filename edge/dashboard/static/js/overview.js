@@ -5,7 +5,7 @@ import { Feed, get } from "./net.js";
 import { badge, kindOf, reason } from "./status.js";
 import { S } from "./strings.js";
 
-const TILE_MIN = 232, TILE_HEIGHT = 148, GAP = 12, SPARK_MS = 1000;
+const TILE_MIN = 232, TILE_HEIGHT = 158, GAP = 12, SPARK_MS = 1000;
 const FILTERS = ["all", "suspect", "abstain", "lead", "offline"];
 
 function parse(row) {
@@ -157,7 +157,7 @@ export class Overview {
     };
     tile.link = h("a", { class: "tile", href: `#/stream/${encodeURIComponent(id)}` },
       h("span", { class: "head" }, tile.name, tile.badge), tile.canvas,
-      h("span", { class: "foot" }, tile.label, tile.score, tile.note));
+      h("span", { class: "foot" }, tile.label, tile.score), tile.note);
     tile.root = h("div", { role: "listitem", class: "slot" }, tile.link);
     text(tile.name, id);
     return tile;
@@ -196,7 +196,7 @@ export class Overview {
     const values = spark.v.filter((v) => v !== null);
     if (!values.length) return;
     const low = Math.min(...values), high = Math.max(...values), span = Math.max(high - low, 1);
-    const y = (v) => 4 + (height - 8) * (1 - (v - low) / span);
+    const y = (v) => (high === low ? height / 2 : 4 + (height - 8) * (1 - (v - low) / span));
     const step = width / (spark.v.length / 2);
     context.strokeStyle = css("--ink");
     context.lineWidth = 1.2;

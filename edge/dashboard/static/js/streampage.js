@@ -6,7 +6,7 @@ import { css, fill, h, sized, text } from "./dom.js";
 import { EventList, merge } from "./events.js";
 import { Feed, get, session } from "./net.js";
 import { badge, kindOf, reason } from "./status.js";
-import { draw, isVoltage, layout, secondsOf, time } from "./strip.js";
+import { draw, isVoltage, layout, perUnit, secondsOf, time } from "./strip.js";
 import { S } from "./strings.js";
 import { floats, Timeline } from "./timeline.js";
 
@@ -140,7 +140,7 @@ export class StreamPage {
   }
 
   explain(data) {
-    const one = { ...data };
+    const one = { ...data, t0: this.timeline.timeOf(data.epoch, data.first / data.rate_hz, data.t0) };
     for (const key of ["reconstruction", "residual_values"]) one[key] = data[key] ? floats(data[key]) : null;
     this.explained = [...this.explained.filter((e) => e.id !== one.id), one].sort((a, b) => a.t0 - b.t0)
       .slice(-EXPLAINED);
@@ -283,15 +283,14 @@ export class StreamPage {
     return values.sort((a, b) => a - b);
   }
 
-  // A signal far from zero is moved onto the paper by whole half millivolts, rarely.
+  // Moved onto the paper by whole steps, and only where part of the signal would be off it.
   baseline(place) {
     const values = this.visible(place);
     if (values.length < 5) return;
-    const middle = values[Math.floor(values.length / 2)], half = isVoltage(this.view.unit)
-      ? place.signal.h / 2 / (this.view.mm * this.view.gain) * ({ uV: 1e3, mV: 1, V: 1e-3, nV: 1e6 })[this.view.unit]
-      : this.view.auto * 2.5;
-    if (Math.abs(middle - this.view.baseline) < half * 0.5) return;
-    const step = half / 5;
+    const at = (share) => values[Math.floor((values.length - 1) * share)];
+    const [low, high] = [at(0.02), at(0.98)], half = place.signal.h / 2 / perUnit(this.view);
+    if (low >= this.view.baseline - half && high <= this.view.baseline + half) return;
+    const step = half / 5, middle = high - low <= 2 * half ? (low + high) / 2 : at(0.5);
     this.view.baseline = Math.round(middle / step) * step;
   }
 

@@ -74,7 +74,7 @@ export class Timeline {
     if (!segments.length) return;
     if (this.fresh) {
       this.fresh = false;
-      this.truncate(segments[0].t0);
+      this.cut(segments[0]);
     }
     if (skipped > 0 && this.end !== null) this.skips.push([this.end, segments[0].t0]);
     for (const segment of segments) this.add(segment);
@@ -88,23 +88,35 @@ export class Timeline {
     let values = floats(segment.data).subarray(0, segment.n); // the first channel
     const last = this.runs[this.runs.length - 1];
     if (last && last.epoch === segment.epoch && last.rate === segment.rate_hz) {
+      const late = last.first + last.n - segment.first;
       const due = last.t0 + (segment.first - last.first) / last.rate;
-      if (Math.abs(due - segment.t0) < JUMP_S) {
-        const late = last.first + last.n - segment.first;
+      // What follows by the count follows, whatever the clocks say; a count that began anew says so by its time.
+      if (late === 0 || Math.abs(due - segment.t0) < JUMP_S) {
         if (late >= values.length) return;
         if (late >= 0 && last.lead === segment.lead_off) {
           last.push(values.subarray(late));
           return;
         }
-        if (late > 0) {
-          values = values.subarray(late);
-          segment = { ...segment, first: segment.first + late, t0: segment.t0 + late / segment.rate_hz };
-        }
-        segment = { ...segment, t0: last.t0 + (segment.first - last.first) / last.rate };
+        values = values.subarray(Math.max(late, 0));
+        segment = { ...segment, first: segment.first + Math.max(late, 0), t0: due + Math.max(late, 0) / last.rate };
       }
     }
     if (last && segment.t0 < last.end - 0.5 / last.rate) this.truncate(segment.t0);
     this.runs.push(new Run(segment, values.slice()));
+  }
+
+  // Forget what a snapshot that begins with this segment covers: by the count where it goes on, else by time.
+  cut(segment) {
+    const at = this.runs.findIndex((run) => run.epoch === segment.epoch && run.rate === segment.rate_hz
+      && run.first <= segment.first && segment.first <= run.first + run.n
+      && Math.abs(run.t0 + (segment.first - run.first) / run.rate - segment.t0) < 5 * JUMP_S);
+    if (at < 0) {
+      this.truncate(segment.t0);
+      return;
+    }
+    this.runs.length = at + 1;
+    this.runs[at].n = segment.first - this.runs[at].first;
+    if (this.runs[at].n === 0) this.runs.pop();
   }
 
   truncate(t) {
@@ -122,6 +134,18 @@ export class Timeline {
     if (last && last.end > start) last.cutAfter(start);
     this.runs.unshift(...older.runs.filter((run) => run.n > 0));
     return older.runs.length > 0;
+  }
+
+  // Where a count of the source lies on this timeline: clocks are fitted anew with each block, counts are not.
+  timeOf(epoch, seconds, near) {
+    for (let i = this.runs.length - 1; i >= 0; i -= 1) {
+      const run = this.runs[i];
+      if (run.epoch !== epoch) continue;
+      const t = run.t0 + seconds - run.first / run.rate;
+      // The newest run that holds it; a window may also begin before what is held.
+      if ((t >= run.t0 && t <= run.end) || Math.abs(t - near) < 5) return t;
+    }
+    return near;
   }
 
   between(since, until) {

@@ -1,0 +1,166 @@
+"""The page over a store that the test fills: paper in true proportion, markup, many events, many tiles."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.rig import axe, strip_state, until
+from tests.edge.dashboard.rig import Served, block, event, serve, tiny_window, verdict
+from tests.edge.tiny import RATE_HZ, WINDOW
+
+NASTY = "<img src=x onerror=\"window.hit=1\"><b>bold</b>&amp;\"'/.."
+TOKEN = "a token that is long enough"
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    stop = threading.Event()
+    made = serve(tmp_path, stop)
+    yield made
+    stop.set()
+    made.thread.join(5)
+
+
+def url(place: Served, path: str = "") -> str:
+    return f"http://127.0.0.1:{place.port}/{path}"
+
+
+@pytest.mark.parametrize(("speed", "gain"), [(25, 10), (50, 20)])
+def test_a_millivolt_is_ten_millimetres_and_a_second_twenty_five(page: Page, served: Served, speed: int, gain: int):
+    """A square wave of 1 mV and 1 s, measured in the pixels of the chart at the scale that it states."""
+    began = time.time() - 40
+    wave = np.where(np.arange(4000) // 50 % 2 == 0, 500.0, -500.0)
+    for at in range(0, 4000, 100):
+        served.store.block(block("cal", wave[at : at + 100], at, began))
+    page.goto(url(served, "#/stream/cal"))
+    until(page, "page.shown")
+    page.locator(".strip").focus()
+    page.keyboard.press("Space")
+    page.select_option("select[aria-label='Paper speed']", str(speed))
+    page.select_option("select[aria-label='Gain']", str(gain))
+    shown = strip_state(page)["shown"]
+    assert shown["mm"] == pytest.approx(96 / 25.4)
+    # Rows of dark ink in each column of the signal's box, from the canvas itself.
+    ink = np.array(
+        page.evaluate(
+            """() => { const p = window.wavewall.page, c = p.canvas, s = p.shown, k = window.devicePixelRatio;
+              const x = Math.ceil(s.place.left * k) + 1, y = s.place.signal.y * k, h = s.place.signal.h * k;
+              const w = c.width - x, d = c.getContext("2d").getImageData(x, y, w, h).data, out = [];
+              for (let i = 0; i < w; i += 1) { const rows = []; for (let j = 0; j < h; j += 1) {
+                const o = 4 * (j * w + i); if (d[o] + d[o + 1] + d[o + 2] < 240) rows.push(j); }
+                out.push(rows.length ? [rows[0], rows[rows.length - 1]] : [-1, -1]); } return out; }"""
+        )
+    )
+    flat = ink[(ink[:, 0] >= 0) & (ink[:, 1] - ink[:, 0] < 4)]
+    middles = flat.mean(axis=1)
+    high, low = middles[middles < middles.mean()], middles[middles > middles.mean()]
+    step = np.median(low) - np.median(high)
+    assert step == pytest.approx(gain * shown["mm"], abs=1.0), "the height of 1 mV in pixels"
+    edges = np.flatnonzero(ink[:, 1] - ink[:, 0] > 20)
+    edges = edges[np.insert(np.diff(edges) > 5, 0, True)]
+    assert len(edges) >= 4
+    # The wave turns every half second.
+    assert np.median(np.diff(edges)) == pytest.approx(speed * shown["mm"] / 2, abs=1.0), "half a second in pixels"
+
+
+def test_markup_in_ids_and_labels_is_text(page: Page, served: Served):
+    served.store.block(block(NASTY, np.ones(200), 0, time.time() - 2))
+    window = tiny_window(NASTY, np.ones((WINDOW, 1)), 0, time.time() - 2)
+    said = {"label": NASTY, "probabilities": {NASTY: 0.8, "b": 0.2}, "reason": NASTY, "status": "suspect"}
+    served.store.verdict(window, verdict(window, 0, **said))
+    served.store.event(event(1, NASTY, label=NASTY))
+    page.goto(url(served))
+    expect(page.locator(".tile .id")).to_have_text(NASTY)
+    page.locator(".tile").click()
+    expect(page.locator("h1")).to_have_text(NASTY)
+    expect(page.locator(".verdict .big")).to_have_text(NASTY)
+    page.wait_for_selector(".u-legend")
+    expect(page.locator(".events .row strong")).to_have_text(NASTY)
+    page.goto(url(served, "#/health"))
+    expect(page.locator(".events .row strong")).to_have_text(NASTY)
+    expect(page.locator("#most a")).to_have_text(NASTY)
+    assert page.evaluate("window.hit") is None
+    assert page.locator("main img, main b").count() == 0
+    assert axe(page) == []
+
+
+def test_ten_thousand_events_are_a_few_rows(page: Page, served: Served):
+    for n in range(10_000):
+        served.store.event(event(n, f"bed-{n % 50}", kind="tamper" if n % 9 == 0 else "label"))
+    page.goto(url(served, "#/health"))
+    until(page, "page.list.items.length === 10000", 15)
+    assert page.locator(".events .row").count() < 40
+    page.locator(".events").evaluate("(e) => { e.scrollTop = e.scrollHeight; }")
+    page.wait_for_timeout(200)
+    assert page.locator(".events .row").count() < 40
+    page.locator("#event-search").fill("bed-7")
+    until(page, "page.list.items.length === 200")
+
+
+def test_a_thousand_tiles_scroll_smoothly(page: Page, served: Served):
+    now = time.time()
+    for n in range(1000):
+        name = f"bed-{n}"
+        served.store.block(block(name, 80 * np.sin(np.arange(800) / 9 + n), 0, now - 8))
+        window = tiny_window(name, np.ones((WINDOW, 1)), 0, now)
+        changes = {"status": "suspect", "reason": "residual"} if n % 100 == 3 else {}
+        served.store.verdict(window, verdict(window, 0, **changes))
+    page.goto(url(served))
+    until(page, "page.shown.length === 1000")
+    assert page.locator(".slot").count() < 120
+    # From top to bottom at some 12,000 pixels a second, one step a frame: how long the frames took.
+    frames = page.evaluate(
+        """async () => { const took = []; let before = performance.now();
+          for (let i = 0; i < 60; i += 1) { window.scrollBy(0, 200);
+            await new Promise((r) => requestAnimationFrame(r));
+            const t = performance.now(); took.push(t - before); before = t; } return took; }"""
+    )
+    assert np.median(frames) < 40, f"median frame {np.median(frames):.0f} ms without a graphics card"
+    assert page.locator(".slot").count() < 120
+    page.locator("[data-filter=suspect]").click()
+    expect(page.locator(".tile")).to_have_count(10)
+
+
+def test_a_wrong_token_then_the_right_one_then_too_many(page: Page, tmp_path: Path):
+    stop = threading.Event()
+    place = serve(tmp_path, stop, token=TOKEN)
+    try:
+        place.play("bed-1", 2.0)
+        page.goto(url(place))
+        page.locator("#token").fill("not the token at all")
+        page.keyboard.press("Enter")
+        expect(page.locator("[role=alert]")).to_have_text("That is not the token.")
+        assert axe(page) == []
+        page.locator("#token").fill(TOKEN)
+        page.keyboard.press("Enter")
+        expect(page.locator(".tile")).to_have_count(1)
+        page.locator("button", has_text="Sign out").click()
+        for _ in range(6):
+            page.locator("#token").fill("not the token at all")
+            with page.expect_response("**/api/enter"):
+                page.keyboard.press("Enter")
+        expect(page.locator("[role=alert]")).to_contain_text("Too many wrong tokens")
+    finally:
+        stop.set()
+        place.thread.join(5)
+
+
+def test_another_sort_of_signal_gets_a_scale_of_its_own(page: Page, served: Served):
+    values = 3000 + 500 * np.sin(np.arange(3000) / 60)
+    for at in range(0, 3000, 100):
+        part = values[at : at + 100]
+        served.store.block(block("meter", part, at, time.time() - 30, units=("W",), channels=("power",)))
+    page.goto(url(served, "#/stream/meter"))
+    until(page, "page.shown && page.shown.auto > 1")
+    shown = strip_state(page)["shown"]
+    assert shown["unit"] == "W"
+    assert abs(shown["baseline"] - 3000) < 600, "the signal is on the paper"
+    expect(page.locator("select[aria-label='Gain']")).to_be_disabled()
+    assert RATE_HZ == 100
