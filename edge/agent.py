@@ -12,14 +12,15 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from edge import config, health
 from edge.announce import Announcer
 from edge.blockqueue import BlockQueue
-from edge.build import make_durability, make_runner, make_sources
+from edge.build import make_chain, make_durability, make_runner, make_sources
+from edge.chain import Chain, ChainNote
 from edge.clock import SYSTEM_CLOCK, Clock
 from edge.decisions import Decisions, hour_json
 from edge.delivery.runner import SinkRunner
@@ -160,6 +161,7 @@ class Agent:
                 "Home Assistant reads the topic `last`: add a sink of kind mqtt with last = true",
                 key="homeassistant.discovery",
             )
+        self._chain = make_chain(settings, self._durability, self.boot_id, self._note, clock)
         if settings.requests.enabled and self._link is None:
             raise ConfigError("requests come over a sink of kind mqtt; add one", key="requests.enabled")
         self._result_runners = [r for r in self.runners if "result" in r.holds]
@@ -187,6 +189,8 @@ class Agent:
                 self.updater.tick()
                 tick()
                 self._tell_health()
+                if self._chain is not None:
+                    self._tell_given_up(self._chain)
                 for stream in self._presence.silent():
                     self._announcer.availability(stream, False)
                 time.sleep(TICK_S if self._ready else TICK_S / 10)
@@ -524,6 +528,8 @@ class Agent:
             finally:
                 self._queue.done(len(items))
         self._tell(self._decisions.stop())
+        if self._chain is not None:
+            self._chain.stop()
 
     def _recover(self, durability: Durability) -> None:
         """Bring the streams back to where an earlier run left them, and answer what it owed."""
@@ -601,9 +607,24 @@ class Agent:
 
         return discovery(self.topics, stream, self.engine.bundle.manifest, self.settings.homeassistant.prefix)
 
+    def _note(self, note: ChainNote) -> None:
+        for runner in self._result_runners:
+            runner.offer(note)
+
+    def _tell_given_up(self, chain: Chain) -> None:
+        """Tombstones for what spools had to give up, once there is room for them."""
+        for runner in self._result_runners:
+            if runner.spool.has_room:
+                for boot_id, stream, given_up in runner.spool.drops.take_chained():
+                    runner.offer(chain.note("tombstone", stream, boot_id, asdict(given_up)))
+
     def _offer(self, result: Result) -> None:
+        if self._chain is not None:
+            result = self._chain.link(result)
         for runner in self._result_runners:
             runner.offer(result)
+        if self._chain is not None:
+            self._chain.after(result)
         if self._latency is not None:
             self._latency.observe(result.latency_ms / 1000.0)
         if self._on_result is not None:

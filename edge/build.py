@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge import config
 from edge.bundle import Bundle, InputSpec, resolve_bundle, signing
 from edge.bundle.version import is_older
+from edge.chain import Chain, ChainNote, Signer
 from edge.clock import Clock
 from edge.delivery.runner import SinkRunner
 from edge.delivery.sinks.base import Sink
 from edge.delivery.spool import MemorySpool, Spool
-from edge.errors import BundleError, EdgeError
+from edge.errors import BundleError, EdgeError, KeyFileError
 from edge.metrics import Metrics
 from edge.overlay import apply_overlay
 from edge.pipeline.classify import Classifier
@@ -126,6 +128,37 @@ def make_durability(
         metrics,
         clock,
     )
+
+
+def make_chain(
+    settings: config.Settings,
+    durability: Durability | None,
+    boot_id: str,
+    offer: Callable[[ChainNote], None],
+    clock: Clock,
+) -> Chain | None:
+    """The results' chain where it is wanted. Raises ConfigError."""
+    wanted = settings.chain
+    if not wanted.enabled:
+        return None
+    signer = None
+    if wanted.key is not None:
+        try:
+            signer = Signer(signing.load_private_key(wanted.key))
+        except KeyFileError as error:
+            raise ConfigError(f"chain.key: {error}", key="chain.key") from error
+    chain = Chain(
+        boot_id,
+        offer,
+        utc=clock.utc,
+        every=wanted.every,
+        max_streams=settings.pipeline.max_streams,
+        signer=signer,
+        before="" if durability is None else durability.store.heads_before,
+    )
+    if durability is not None:
+        durability.store.heads = chain.heads
+    return chain
 
 
 def make_runner(

@@ -567,6 +567,19 @@ class DurabilitySettings(Section):
     )
 
 
+class ChainSettings(Section):
+    """Results as a hash chain, so that what is altered or missing is found (edge-agent verify)."""
+
+    enabled: bool = Field(default=False, description="Each result names the one before it by its digest.")
+    key: Path | None = Field(
+        default=None,
+        description="Private key file (Ed25519, mode 0600; trainer keygen): checkpoints and tombstones are signed.",
+    )
+    every: int = Field(
+        default=100, ge=1, le=1_000_000, description="Results of a stream between two checkpoints."
+    )
+
+
 class HealthSettings(Section):
     """What the agent tells about itself."""
 
@@ -688,6 +701,7 @@ class Settings(Section):
     events: EventSettings = Field(default_factory=EventSettings)
     delivery: DeliverySettings = Field(default_factory=DeliverySettings)
     durability: DurabilitySettings = Field(default_factory=DurabilitySettings)
+    chain: ChainSettings = Field(default_factory=ChainSettings)
     health: HealthSettings = Field(default_factory=HealthSettings)
     requests: RequestSettings = Field(default_factory=RequestSettings)
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, cast, get_args
 
+from edge.chain import CHAIN_SCHEMA, ChainNote
 from edge.errors import EventError, ResultError
 from edge.types import Result, parse_time, rfc3339
 
@@ -122,17 +123,19 @@ class Event:
         )
 
 
-Message = Result | Event
+Message = Result | Event | ChainNote
 
 
 def message_from_json(text: str | bytes) -> Message:
-    """A result or an event, told apart by its schema. Raises ResultError or EventError."""
+    """A result, an event or a note of the chain, told apart by its schema. Raises ResultError or EventError."""
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ResultError(f"message: not JSON ({error}); send one object per message") from error
-    is_event = isinstance(data, dict) and data.get("schema") == EVENT_SCHEMA
-    return Event.from_json(text) if is_event else Result.from_json(text)
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if schema == CHAIN_SCHEMA:
+        return ChainNote.from_json(text)
+    return Event.from_json(text) if schema == EVENT_SCHEMA else Result.from_json(text)
 
 
 def _text(data: Mapping[str, Any], key: str) -> str:

@@ -45,7 +45,7 @@ class Topics:
         return f"{self.root}/event"
 
     def stream(self, stream: str, leaf: str) -> str:
-        """`leaf` is one of samples, result, last, availability, event, attack_rate, windows."""
+        """`leaf` is one of samples, result, last, availability, event, attack_rate, chain, windows."""
         return f"{self.root}/stream/{stream}/{leaf}"
 
     def samples_filters(self, streams: tuple[str, ...] = ()) -> list[str]:

@@ -175,6 +175,7 @@ class Result:
     residual: float | None
     latency_ms: float
     historical: bool = False
+    prev: str = ""  # digest of the result before it, where results form a chain (see chain.py)
 
     @property
     def key(self) -> str:
@@ -207,6 +208,7 @@ class Result:
             "residual": _rounded(self.residual, 4),
             "latency_ms": round(self.latency_ms, 3),
             "historical": self.historical,
+            **({"prev": self.prev} if self.prev else {}),
         }
 
     def to_json(self) -> str:
@@ -253,6 +255,7 @@ class Result:
             residual=fields.optional_number("residual"),
             latency_ms=fields.number("latency_ms"),
             historical=fields.boolean("historical"),
+            prev=fields.text("prev") if "prev" in fields.data else "",
         )
 
 

@@ -10,7 +10,6 @@ import typer
 from edge.cli import (
     attack,
     bench,
-    bundles,
     calibrate,
     check,
     cluster,
@@ -21,6 +20,7 @@ from edge.cli import (
     replay,
     run,
     subscribe,
+    verify,
 )
 from edge.demo.command import demo
 
@@ -40,7 +40,7 @@ init.register(app)
 check.register(app)
 replay.register(app)
 subscribe.register(app)
-bundles.register(app)
+verify.register(app)
 model.register(app)
 cluster.register(app)
 ports.register(app)

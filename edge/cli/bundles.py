@@ -1,4 +1,4 @@
-"""`edge-agent verify`."""
+"""`edge-agent verify` on a bundle."""
 
 from __future__ import annotations
 
@@ -13,15 +13,7 @@ if TYPE_CHECKING:
     from edge.bundle import Bundle
 
 
-def verify(
-    file: str = typer.Argument(
-        ..., metavar="FILE", help="Bundle file, or the name of a shipped bundle.", show_default=False
-    ),
-    key: Path | None = typer.Option(
-        None, "--key", metavar="FILE", help="Public key that must have signed it."
-    ),
-    json_out: bool = typer.Option(False, "--json", help="Manifest, card and the outcome as JSON."),
-) -> None:
+def verify_bundle(file: str, key: Path | None, json_out: bool) -> None:
     """Print what a bundle says about itself and check everything: hashes, signature, shapes, golden vectors."""
     from edge.build import load_bundle
     from edge.config import BundleSettings
@@ -94,7 +86,3 @@ def _card(value: Any, indent: str) -> Iterator[str]:
             yield from _card(item, indent + "  ")
         else:
             yield f"{indent}{'card: ' if not indent else ''}{key}: {item}"
-
-
-def register(app: typer.Typer) -> None:
-    app.command("verify")(verify)

@@ -6,6 +6,7 @@ commit. Until then the recorder can give it again.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -16,6 +17,8 @@ from edge.delivery.diskstore import Changes, DiskStore
 from edge.delivery.spool import Drops, Entry, Overflow, is_live, newest_live, pick
 from edge.errors import EventError, ResultError
 from edge.events import Message, message_from_json
+
+log = logging.getLogger("edge.delivery")
 
 KEEP_IN_MEMORY = 256  # entries that are on the disk, too
 READ_AHEAD = 256
@@ -62,7 +65,7 @@ class DiskSpool:
             if len(self) >= self._cap or len(self._fresh) >= self._memory_cap:
                 given_up = 1
                 if self._overflow == "refuse_newest":
-                    self.drops.add(result.stream)
+                    self.drops.add(result)
                     return given_up
                 self._drop_oldest()
             key, self._next_key = self._next_key, self._next_key + 1
@@ -130,8 +133,12 @@ class DiskSpool:
         ]
         return Changes(rows, gone, excess)
 
-    def committed(self, changes: Changes, dropped: list[str]) -> None:
-        """The store has done them; `dropped`: the streams of the results that had to go."""
+    @property
+    def has_room(self) -> bool:
+        return len(self) < self._cap - self._cap // 8
+
+    def committed(self, changes: Changes, dropped: list[bytes]) -> None:
+        """The store has done them; `dropped`: the results that had to go, as JSON."""
         with self._changed:
             for row in changes.rows:
                 key = row[1]
@@ -141,8 +148,8 @@ class DiskSpool:
                     self._gone.append(key)  # delivered while it was being written
             del self._gone[: len(changes.gone)]
             self._excess -= changes.excess
-            for stream in dropped:
-                self.drops.add(stream)
+            for body in dropped:
+                self._drop(body)
             while len(self._memory) > KEEP_IN_MEMORY:
                 key = next(iter(self._memory))
                 if key in self._fresh:
@@ -161,6 +168,11 @@ class DiskSpool:
             self._gone.clear()
             return lost
 
+    def _drop(self, body: bytes) -> None:
+        message = _parsed(body)
+        if message is not None:
+            self.drops.add(message)
+
     @property
     def _unread(self) -> int:
         """Results that have to be read back from the file."""
@@ -177,7 +189,7 @@ class DiskSpool:
         else:
             key, entry = self._memory.popitem(last=False)
         # It may be on its way right now; then it is delivered and counted as dropped: told too much.
-        self.drops.add(entry.result.stream)
+        self.drops.add(entry.result)
         if key in self._fresh:
             self._fresh.discard(key)
         else:
@@ -200,13 +212,19 @@ class DiskSpool:
                 self._read_to = key
                 if key in gone:
                     continue
-                try:
-                    result = message_from_json(body)
-                except (ResultError, EventError):
+                result = _parsed(body)
+                if result is None:
                     self._stored -= 1
                     self._gone.append(key)
-                    self.drops.add("(unreadable)")
                     continue
                 age_s = utc - queued
                 # A clock that was set back says nothing about its age; it has waited for the file.
                 self._ahead[key] = Entry(key, result, now - age_s if age_s >= 0 else now - 2 * self._live_s)
+
+
+def _parsed(body: bytes) -> Message | None:
+    try:
+        return message_from_json(body)
+    except (ResultError, EventError) as error:
+        log.error("a result in the spool file cannot be read and is dropped: %s", error)
+        return None

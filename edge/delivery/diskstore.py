@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from edge.clock import SYSTEM_CLOCK, Clock
 from edge.recorder.record import Mark
+from edge.recorder.segments import sync_folder
 from edge.types import rfc3339
 from edge.warnings_once import WarnOnce
 
@@ -35,6 +36,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS waiting (
   sink INTEGER NOT NULL, key INTEGER NOT NULL, stream TEXT NOT NULL, queued REAL NOT NULL, body BLOB NOT NULL,
   PRIMARY KEY (sink, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS heads (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS mark (one INTEGER PRIMARY KEY CHECK (one = 1), answered INTEGER, needed INTEGER);
 """
 
@@ -68,6 +70,8 @@ class DiskStore:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._path, self._max_bytes, self._commit_s = folder / NAME, max_bytes, commit_s
+        self.heads: Callable[[], str] = str  # of the chain, where there is one
+        self._told_heads = ""
         self._progress, self._on_safe, self._clock = progress, on_safe, clock
         self._warn = WarnOnce(log)
         self._lock = threading.Lock()  # around the connection
@@ -83,13 +87,14 @@ class DiskStore:
         self.error = ""
         self.commits = 0
         self.quarantined = 0
+        self.heads_before = ""
         self.mark = self._open_first()
 
     def _open_first(self) -> Mark | None:
         """Where the last run had come to; None in a new file."""
         try:
             return self._open()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self._failed(error)
             return None
 
@@ -141,18 +146,16 @@ class DiskStore:
         if time.monotonic() < self._retry_at and not self._stopping:
             return False
         mark = self._held or self._progress()  # before the results: they are at least as new
+        heads = self.heads()
         with self._lock:
             try:
                 if self._db is None:
                     self._open()
                 changes = [spool.changes() for spool in self.spools]
-                if mark != self._told or any(changes):
-                    self._write(mark, changes)
-            except sqlite3.Error as error:
+                if mark != self._told or heads != self._told_heads or any(changes):
+                    self._write(mark, heads, changes)
+            except (sqlite3.Error, OSError) as error:
                 self._failed(error)
-                return False
-            except OSError as error:
-                self._failed(sqlite3.OperationalError(str(error)))
                 return False
         if self.error:
             self.error = ""
@@ -174,10 +177,10 @@ class DiskStore:
         with self._lock:
             self._close()
 
-    def _write(self, mark: Mark | None, changes: Sequence[Changes]) -> None:
+    def _write(self, mark: Mark | None, heads: str, changes: Sequence[Changes]) -> None:
         assert self._db is not None
         db = self._db
-        dropped: list[list[str]] = []
+        dropped: list[list[bytes]] = []
         db.execute("BEGIN IMMEDIATE")
         try:
             for spool, change in zip(self.spools, changes, strict=True):
@@ -187,23 +190,25 @@ class DiskStore:
                 db.executemany("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?, ?, ?)", change.rows)
             if mark is not None and mark != self._told:
                 db.execute("INSERT OR REPLACE INTO mark VALUES (1, ?, ?)", (mark.answered, mark.needed))
+            if heads != self._told_heads:
+                db.execute("INSERT OR REPLACE INTO heads VALUES (1, ?)", (heads,))
             db.execute("COMMIT")
         except sqlite3.Error:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
         self.commits += 1
-        self._told = mark
-        for spool, change, streams in zip(self.spools, changes, dropped, strict=True):
-            spool.committed(change, streams)
+        self._told, self._told_heads = mark, heads
+        for spool, change, bodies in zip(self.spools, changes, dropped, strict=True):
+            spool.committed(change, bodies)
 
     @staticmethod
-    def _drop_oldest(db: sqlite3.Connection, sink: int, count: int) -> list[str]:
-        """The streams of the results that had to go."""
+    def _drop_oldest(db: sqlite3.Connection, sink: int, count: int) -> list[bytes]:
+        """The results that had to go."""
         if not count:
             return []
         rows = db.execute(
-            "SELECT key, stream FROM waiting WHERE sink = ? ORDER BY key LIMIT ?", (sink, count)
+            "SELECT key, body FROM waiting WHERE sink = ? ORDER BY key LIMIT ?", (sink, count)
         ).fetchall()
         db.executemany("DELETE FROM waiting WHERE sink = ? AND key = ?", [(sink, row[0]) for row in rows])
         return [row[1] for row in rows]
@@ -245,13 +250,16 @@ class DiskStore:
             if check[0] != "ok":
                 raise sqlite3.DatabaseError(f"malformed: {check[0]}")
             row = db.execute("SELECT answered, needed FROM mark").fetchone()
+            heads = db.execute("SELECT body FROM heads").fetchone()
         except BaseException:
             db.close()
             raise
         self._db = db
+        self.heads_before = "" if heads is None else str(heads[0])
+        sync_folder(self._path.parent)  # the file's name is to last, too
         return None if row is None else Mark(int(row[0]), int(row[1]))
 
-    def _quarantine(self, error: sqlite3.Error) -> None:
+    def _quarantine(self, error: Exception) -> None:
         """Set the file aside with its -wal and -shm: one without the others is of no use, and would spoil a new one."""
         stamp = rfc3339(self._clock.utc()).replace(":", "")
         for suffix in ("", "-wal", "-shm"):
@@ -265,7 +273,7 @@ class DiskStore:
             for suffix in ("", "-wal", "-shm"):
                 old.with_name(old.name + suffix).unlink(missing_ok=True)
 
-    def _failed(self, error: sqlite3.Error) -> None:
+    def _failed(self, error: Exception) -> None:
         """Results go on from memory. The connection is given up: what it holds in its caches is not to be trusted."""
         damage = _is_damage(error)
         self._close()
@@ -291,6 +299,6 @@ class DiskStore:
                 pass
 
 
-def _is_damage(error: sqlite3.Error) -> bool:
+def _is_damage(error: Exception) -> bool:
     text = str(error)
     return "malformed" in text or "not a database" in text or "file is encrypted" in text

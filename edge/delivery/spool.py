@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, Protocol
 
+from edge.chain import digest
 from edge.events import Message
+from edge.types import Result
 
 Overflow = Literal["drop_oldest", "refuse_newest"]
 
@@ -24,6 +26,17 @@ class Entry:
     queued_s: float
 
 
+@dataclass(slots=True)
+class GivenUp:
+    """Results of one boot and stream that follow each other in the chain; see chain.py."""
+
+    first_seq: int
+    last_seq: int
+    count: int
+    prev: str
+    digest: str
+
+
 class Drops:
     """Results given up for want of room, by stream; ids come from outside, so their number is bounded."""
 
@@ -31,10 +44,34 @@ class Drops:
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
+        self._chained: dict[tuple[str, str], list[GivenUp]] = {}
+        self._lock = threading.Lock()
 
-    def add(self, stream: str) -> None:
+    def add(self, message: Message) -> None:
+        stream = message.stream
         known = stream in self._counts or len(self._counts) < self.MOST
         self._counts[stream if known else "(others)"] += 1
+        if isinstance(message, Result) and message.prev:
+            self._chain(message)
+
+    def take_chained(self) -> list[tuple[str, str, GivenUp]]:
+        """What no tombstone names yet: boot, stream, range."""
+        with self._lock:
+            out = [(boot, stream, each) for (boot, stream), runs in self._chained.items() for each in runs]
+            self._chained.clear()
+            return out
+
+    def _chain(self, result: Result) -> None:
+        own = digest(result.to_dict())
+        with self._lock:
+            if len(self._chained) >= 4 * self.MOST:
+                return  # such holes are found as missing
+            runs = self._chained.setdefault((result.boot_id, result.stream), [])
+            if runs and runs[-1].digest == result.prev:
+                runs[-1].last_seq, runs[-1].digest = result.seq, own
+                runs[-1].count += 1
+            else:
+                runs.append(GivenUp(result.seq, result.seq, 1, result.prev, own))
 
     def by_stream(self) -> dict[str, int]:
         return dict(self._counts)
@@ -89,6 +126,11 @@ class Spool(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a note about what was given up would not push out more."""
+        ...
+
 
 class MemorySpool:
     """A spool that lives as long as the process. `cap` results: about 1 kB each. An entry is live for `live_s`."""
@@ -117,11 +159,11 @@ class MemorySpool:
             given_up = 0
             if len(self._entries) >= self._cap:
                 if self._overflow == "refuse_newest":
-                    self.drops.add(result.stream)
+                    self.drops.add(result)
                     return 1
                 # It may be on its way right now; then it is delivered and counted as dropped: told too much.
                 _, oldest = self._entries.popitem(last=False)
-                self.drops.add(oldest.result.stream)
+                self.drops.add(oldest.result)
                 given_up = 1
             self._entries[self._next_key] = Entry(self._next_key, result, self._clock())
             self._next_key += 1
@@ -153,3 +195,7 @@ class MemorySpool:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def has_room(self) -> bool:
+        return len(self._entries) < self._cap - self._cap // 8

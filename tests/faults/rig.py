@@ -272,8 +272,10 @@ class Field:
         return wait_for(lambda: self.watch.health, "health")[-1]
 
     def wait_health(self, what: str, is_so) -> dict:
+        """The first health from now on that is so."""
+        seen = len(self.watch.health)
         return wait_for(
-            lambda: next((h for h in reversed(self.watch.health[-3:]) if is_so(h)), None), f"health: {what}"
+            lambda: next((h for h in self.watch.health[seen:] if is_so(h)), None), f"health: {what}"
         )
 
     def close(self) -> None:
