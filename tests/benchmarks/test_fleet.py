@@ -65,6 +65,7 @@ def test_goals_are_judged_at_the_number_that_held():
     assert missed([step(500), step(1000, p99_ms=3000.0)], 1000) == ([], 500)
     assert missed([step(500, agent_peak_mb=300.0), step(1000, lost=4)], 1000) == (["resident memory, peak"], 500)
     assert missed([step(500, lost=1), step(1000, lost=4)], 1000) == (["windows lost"], 0)
+    assert missed([step(500, p99_ms=2000.0)], 500) == (["last sample to verdict, p99"], 0)
 
 
 @pytest.mark.slow
