@@ -42,6 +42,7 @@ def iot(
         typer.Option("--datasets", help="Only this dataset; may be repeated. Without it the paper's ten."),
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", help="Independent trainings of every network.")] = 1,
+    epsilon: Annotated[float, typer.Option("--epsilon", help="Budget of Table 4, in deviations of a series.")] = 0.1,
     cache: Annotated[
         Path, typer.Option("--cache", help="Where trained networks and checkpoints are kept.")
     ] = Path("~/.cache/wavewall/iot"),
@@ -58,14 +59,15 @@ def iot(
     left is told on standard error.
     """
     from trainer.reproduce.iot.archive import datasets as known
-    from trainer.reproduce.iot.plan import wanted
+    from trainer.reproduce.iot.plan import scaled, wanted
 
+    scaled(scale.value, epsilon)  # a mistake in it is told before anything is loaded
     place = data if data is not None else default_archive()
     asked = wanted(table or (), figure or (), datasets or (), known(place), seeds)
     load_keras()
     from trainer.reproduce.iot.run import Call, reproduce
 
-    call = Call(asked, scale.value, place, out, cache.expanduser(), resume, not report_only)
+    call = Call(asked, scale.value, place, out, cache.expanduser(), resume, not report_only, epsilon)
     with native_notes_hidden(), progress_line() as tell:
         results = reproduce(call, tell)
     if results["missing"]:

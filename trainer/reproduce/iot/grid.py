@@ -21,7 +21,7 @@ from trainer.reproduce.cells import Cells
 from trainer.reproduce.iot import suite
 from trainer.reproduce.iot.archive import Prepared, prepare
 from trainer.reproduce.iot.nets import Nets
-from trainer.reproduce.iot.plan import EPSILON, Scale
+from trainer.reproduce.iot.plan import Scale
 from trainer.reproduce.iot.recipes import UNDEFENDED
 
 Tell = Callable[[str], None]
@@ -79,7 +79,7 @@ class Grid:
         def compute() -> dict[str, Any]:
             data = self.data(name)
             w = data.windows
-            found = ceiling(w.x, w.y, EPSILON, w.valid)
+            found = ceiling(w.x, w.y, self.scale.epsilon, w.valid)
             return {
                 "digest": data.digest,
                 "n_train": len(data.train),
@@ -113,7 +113,7 @@ class Grid:
             model, w = self.nets.whole(net, self.data(name), seed), self.data(name).windows
             cell = {"clean": suite.bits(suite.right(model, w.x, w))}
             for label in ("true", "predicted"):
-                x = suite.attack_all(model, w, FGSM(epsilon=EPSILON, label=label))
+                x = suite.attack_all(model, w, FGSM(epsilon=self.scale.epsilon, label=label))
                 cell[f"fgsm_{label}"] = suite.bits(suite.right(model, x, w))
             return cell
 
@@ -126,8 +126,9 @@ class Grid:
         def compute() -> dict[str, Any]:
             data = self.data(name)
             whole, part = self.nets.whole(net, data, seed), self.nets.classifier(net, data, seed)
-            cell = {f"fgsm_{k}": suite.grey(whole, part, data.windows, EPSILON, k) for k in ("true", "predicted")}
-            return {"clean": suite.bits(suite.right(whole, data.windows.x, data.windows)), **cell}
+            w, epsilon = data.windows, self.scale.epsilon
+            cell = {f"fgsm_{k}": suite.grey(whole, part, w, epsilon, k) for k in ("true", "predicted")}
+            return {"clean": suite.bits(suite.right(whole, w.x, w)), **cell}
 
         found: dict[str, Any] = self.get(f"{name}/seed{seed}/{net}-grey", name, compute, (net,), seed)
         return found

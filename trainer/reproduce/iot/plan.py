@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trainer.errors import EvaluationError
 
@@ -64,6 +64,7 @@ class Scale:
     large_limit: int
     pgd_steps: int = 40
     large_epsilon: float = 3.0
+    epsilon: float = EPSILON
 
 
 SCALES = {
@@ -112,12 +113,12 @@ def wanted(
     )
 
 
-def check_epsilon(value: float) -> float:
-    """A budget in standard deviations.
+def scaled(name: str, epsilon: float = EPSILON) -> Scale:
+    """The scale ``name`` at a budget of ``epsilon`` standard deviations.
 
     Raises:
         EvaluationError: negative, or not a number.
     """
-    if not math.isfinite(value) or value < 0:
-        raise EvaluationError(f"--epsilon must be a number of at least 0, not {value}")
-    return value
+    if not math.isfinite(epsilon) or epsilon < 0:
+        raise EvaluationError(f"--epsilon must be a number of at least 0, not {epsilon}")
+    return replace(SCALES[name], epsilon=epsilon)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from trainer.reproduce.iot.archive import Prepared
-from trainer.reproduce.iot.plan import EPSILON, Scale
+from trainer.reproduce.iot.plan import Scale
 
 NETS = ("resnet", "fcn", "joint", "two_stage", "best")
 UNDEFENDED = ("resnet", "fcn")
@@ -105,7 +105,7 @@ def _best(data: Prepared, scale: Scale) -> dict[str, Any]:
     heavy = float(np.abs(values).max()) > HEAVY_TAIL
     if heavy:
         values = np.arcsinh(values / 0.2)
-    low, high = float(values.min()) - EPSILON, float(values.max()) + EPSILON
+    low, high = float(values.min()) - scale.epsilon, float(values.max()) + scale.epsilon
     levels = 48 if heavy else 32
     return {
         "data": "gain = 0.1\nwarp = 0.5\nmix = 0.5\n"
@@ -121,7 +121,7 @@ def _best(data: Prepared, scale: Scale) -> dict[str, Any]:
             "width": scale.best_front,
             "surrogate": "sigmoid",
         },
-        "defense": f'name = "adversarial_training"\nepsilons = [{EPSILON}]\narguments = '
+        "defense": f'name = "adversarial_training"\nepsilons = [{scale.epsilon}]\narguments = '
         + _table(
             {
                 "steps": 4,

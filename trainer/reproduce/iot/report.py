@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.evaluate.checks import WARNINGS
-from trainer.reproduce.iot.plan import EPSILON, PAPER, PAPER_TABLE1, Wanted
+from trainer.reproduce.iot.plan import PAPER, PAPER_TABLE1, Wanted
 
 STYLE = """
 body { font: 15px/1.5 Georgia, serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #111; }
@@ -105,7 +105,7 @@ def _table4(results: Mapping[str, Any]) -> str:
     text = _html_table([*head, "n", "seeds", "warnings"], body, means)
     codes = "".join(f"<li><code>{k}</code>: {_e(v)}</li>" for k, v in WARNINGS.items())
     return (
-        f"<h2>Table 4: defence at epsilon {EPSILON} (percent)</h2>{text}"
+        f"<h2>Table 4: defence at epsilon {results['scale']['epsilon']:g} (percent)</h2>{text}"
         "<p class='note'>FGSM by the paper's path takes the ResNet part alone as the attack's target, with the original "
         "series as its input, and evaluates the whole: it does not know of the defence. Adaptive is the worst, series by "
         "series, of FGSM and PGD-40 with restarts through the whole (thermometer: straight-through and two BPDA "

@@ -19,7 +19,7 @@ from trainer.reproduce.cells import SETTINGS, Cells, write_json
 from trainer.reproduce.iot import drawings, examples, refusal, table4
 from trainer.reproduce.iot.grid import Grid, MissingCellError
 from trainer.reproduce.iot.nets import Nets
-from trainer.reproduce.iot.plan import EPSILON, EXAMPLE, PAPER, SCALES, Wanted
+from trainer.reproduce.iot.plan import EPSILON, EXAMPLE, PAPER, Wanted, scaled
 from trainer.reproduce.iot.recipes import NETS
 from trainer.reproduce.iot.report import html
 
@@ -49,6 +49,7 @@ class Call:
     cache: Path
     resume: bool = False
     compute: bool = True
+    epsilon: float = EPSILON
 
 
 def open_folder(call: Call) -> Cells:
@@ -62,13 +63,12 @@ def open_folder(call: Call) -> Cells:
         raise EvaluationError(f"{call.out}: holds a run already; go on with it with --resume, or give another --out")
     if not call.compute and not (call.out / SETTINGS).exists():
         raise EvaluationError(f"{call.out}: holds no run to report on")
-    settings = {**asdict(SCALES[call.scale]), "epsilon": EPSILON}
-    return Cells(call.out, settings)
+    return Cells(call.out, asdict(scaled(call.scale, call.epsilon)))
 
 
 def reproduce(call: Call, tell: Tell = lambda line: None) -> dict[str, Any]:
     """Make what is wanted; gives the results that the report shows."""
-    scale = SCALES[call.scale]
+    scale = scaled(call.scale, call.epsilon)
     cells = open_folder(call)
     nets = Nets(call.cache, scale, tell)
     grid = Grid(cells, nets, scale, call.data, tell, compute=call.compute)

@@ -19,7 +19,7 @@ from trainer.attacks.square import Square
 from trainer.data.base import Windows
 from trainer.evaluate.answers import attacked
 from trainer.models.wrap import BATCH, AttackModel
-from trainer.reproduce.iot.plan import EPSILON, Scale
+from trainer.reproduce.iot.plan import Scale
 
 Made = Mapping[str, np.ndarray]
 # More than this share, and two series at least, must be found by the weaker attack before the stronger one is doubted.
@@ -83,7 +83,7 @@ def white(model: AttackModel, windows: Windows, scale: Scale, seed: int) -> tupl
     fgsm = s.clean.copy()
     for surrogate in model.surrogates:
         with model.surrogate(surrogate):
-            fgsm &= s.attack(FGSM(epsilon=EPSILON), everything, [seed])
+            fgsm &= s.attack(FGSM(epsilon=scale.epsilon), everything, [seed])
     fgsm_worst, s.worst = s.worst, windows.x.copy()
     for restart in range(scale.restarts):
         for surrogate in model.surrogates:
@@ -96,7 +96,7 @@ def white(model: AttackModel, windows: Windows, scale: Scale, seed: int) -> tupl
     without = s.without_gradient & s.clean
     s.right &= fgsm & ~without  # where there was no gradient to follow, nothing was shown: counted as lost
     before = s.right.copy()
-    square = Square(epsilon=EPSILON, queries=scale.queries)
+    square = Square(epsilon=scale.epsilon, queries=scale.queries)
     s.right &= s.attack(square, np.flatnonzero(before), [seed, 99])
     cell = {
         "clean": bits(s.clean),
@@ -115,9 +115,9 @@ def white(model: AttackModel, windows: Windows, scale: Scale, seed: int) -> tupl
 def pgd(scale: Scale, restart: int) -> PGD:
     """PGD-40, the worst iterate kept; cross-entropy from the series itself, then the margin from random starts."""
     if restart == 0:
-        return PGD(epsilon=EPSILON, steps=scale.pgd_steps, step_share=0.1, keep="worst")
+        return PGD(epsilon=scale.epsilon, steps=scale.pgd_steps, step_share=0.1, keep="worst")
     return PGD(
-        epsilon=EPSILON, steps=scale.pgd_steps, step_share=0.1, loss="margin", keep="worst", random_start=True
+        epsilon=scale.epsilon, steps=scale.pgd_steps, step_share=0.1, loss="margin", keep="worst", random_start=True
     )
 
 
@@ -142,7 +142,7 @@ def made_on(source: AttackModel, windows: Windows, scale: Scale, seed: int) -> d
     every = np.arange(len(windows))
     index = whole_batches(every, len(windows))
     found = {}
-    for name, attack in (("fgsm", FGSM(epsilon=EPSILON)), ("pgd", pgd(scale, 0))):
+    for name, attack in (("fgsm", FGSM(epsilon=scale.epsilon)), ("pgd", pgd(scale, 0))):
         x, _ = attacked(attack, source, windows.x[index], windows.y[index], windows.valid[index], [seed])
         found[name] = x[: len(windows)]
     return found

@@ -1,0 +1,173 @@
+"""The parts of paper 1's method, each against its equation or an independent answer."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainer.data.augment import mixed, warped
+from trainer.defenses.smoothing import moving_average, savitzky_golay, smooth
+from trainer.errors import EvaluationError
+from trainer.evaluate.ceiling import ceiling
+from trainer.evaluate.rejection import KINDS, Traits, noise, operating_point, standardised
+from trainer.explain import cam, mds
+from trainer.reproduce.iot import plan, table2
+
+
+def fewest_lost(x: np.ndarray, y: np.ndarray, epsilon: float) -> int:
+    """The smallest vertex cover by trying every set."""
+    n = len(x)
+    edges = [
+        (i, j) for i, j in combinations(range(n), 2) if y[i] != y[j] and np.abs(x[i] - x[j]).max() < 2 * epsilon
+    ]
+    for size in range(n + 1):
+        for chosen in combinations(range(n), size):
+            if all(i in chosen or j in chosen for i, j in edges):
+                return size
+    raise AssertionError
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), n=st.integers(2, 9), epsilon=st.floats(0.05, 0.6))
+def test_the_ceiling_is_the_smallest_cover(seed: int, n: int, epsilon: float) -> None:
+    rng = np.random.default_rng(seed)
+    x, y = rng.uniform(0, 1, (n, 2, 1)), rng.integers(0, 3, n)
+    found = ceiling(x, y, epsilon)
+    assert found.exact
+    assert found.cover == fewest_lost(x, y, epsilon)
+    assert found.share == pytest.approx(1 - found.cover / n)
+
+
+def test_series_exactly_two_epsilon_apart_do_not_conflict() -> None:
+    x, y = np.array([[0.0], [0.5]])[..., None], np.array([0, 1])
+    assert ceiling(x, y, 0.25).share == 1.0
+    assert ceiling(x, y, 0.26).share == 0.5
+
+
+def test_series_of_other_lengths_do_not_conflict() -> None:
+    valid = np.array([[True, True], [True, False]])
+    assert ceiling(np.zeros((2, 2, 1)), np.array([0, 1]), 0.1, valid).share == 1.0
+
+
+def test_the_map_sums_to_the_class_score() -> None:
+    rng = np.random.default_rng(0)
+    features, weights, label = rng.normal(size=(4, 11, 3)), rng.normal(size=(3, 5)), np.array([0, 4, 2, 2])
+    score = (features.sum(1) @ weights)[np.arange(4), label]  # eq. 3
+    assert np.allclose(cam.class_activation(features, weights, label).sum(1), score)
+
+
+def test_overlap_is_one_for_itself_and_chance_for_noise() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.random((300, 50)), rng.random((300, 50))
+    assert cam.overlap(a, a).min() == 1.0
+    assert abs(cam.overlap(a, b).mean() - cam.TOP) < 0.02
+
+
+def test_stress_is_equation_2_and_the_plane_keeps_what_lies_in_a_plane() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(20, 2))
+    d = mds.distances(points @ rng.normal(size=(2, 2)))
+    by_hand = np.sqrt(
+        sum((d[i, j] - np.linalg.norm(points[i] - points[j])) ** 2 for i in range(20) for j in range(20))
+        / sum(d[i, j] ** 2 for i in range(20) for j in range(20))
+    )
+    assert mds.stress(d, points) == pytest.approx(by_hand)
+    flat = np.pad(points, ((0, 0), (0, 5))) @ np.linalg.qr(rng.normal(size=(7, 7)))[0]
+    assert mds.embed(flat)[1] < 1e-6
+    deep = rng.normal(size=(30, 8))
+    found, stress = mds.embed(deep)
+    assert 0.05 < stress < 0.5
+    assert stress == pytest.approx(mds.stress(mds.distances(deep), found))
+
+
+def test_separability_of_clusters_and_of_one_cloud() -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    assert mds.separability(rng.normal(size=(60, 2)) + 8 * y[:, None], y) == 1.0
+    assert mds.separability(rng.normal(size=(60, 2)), y) < 0.75
+
+
+def test_smoothers() -> None:
+    from scipy import signal
+
+    x = np.random.default_rng(0).normal(size=(3, 40, 1)).astype(np.float32)
+    assert np.allclose(savitzky_golay(11, 3), signal.savgol_coeffs(11, 3))
+    theirs = signal.savgol_filter(x, 11, 3, axis=1, mode="nearest")
+    assert np.allclose(smooth(x, savitzky_golay(11, 3)), theirs, atol=1e-5)
+    assert np.allclose(smooth(np.full((1, 9, 1), 2.5), moving_average(5)), 2.5)
+    for length, degree in ((4, 2), (3, 3), (0, 0)):
+        with pytest.raises(ValueError, match="odd"):
+            savitzky_golay(length, degree)
+    with pytest.raises(ValueError, match="odd"):
+        moving_average(2)
+
+
+def test_the_printed_codes_that_can_hold() -> None:
+    rows = table2.rows()
+    assert [row.code_of_quantised for row in rows] == [row.printed for row in rows]
+    assert [row.code_of_value == row.printed for row in rows] == [False, True, False]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 999), n=st.integers(2, 80), strength=st.floats(0.01, 0.99))
+def test_warping_keeps_length_ends_and_order(seed: int, n: int, strength: float) -> None:
+    ramp = np.linspace(-1, 1, n)[:, None].astype(np.float32)
+    found = warped(ramp, strength, np.random.default_rng(seed))
+    assert found.shape == ramp.shape
+    assert np.allclose(found[[0, -1]], ramp[[0, -1]], atol=1e-6)
+    assert np.all(np.diff(found[:, 0]) >= -1e-6)
+
+
+def test_mixing_keeps_labels_whole_and_the_first_series_ahead() -> None:
+    rng = np.random.default_rng(0)
+    x, target = rng.normal(size=(12, 7, 1)).astype(np.float32), np.eye(12, dtype=np.float32)
+    m, t = mixed(x, target, 1.0, rng)
+    assert np.allclose(t.sum(1), 1)
+    assert np.all(np.diag(t) >= 0.5)
+    assert np.allclose(m, np.einsum("ij,jtc->itc", t, x), atol=1e-6)
+    same, _ = mixed(x, target, 0.0, rng)
+    assert np.array_equal(same, x)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_noise_is_what_it_says(kind: str) -> None:
+    x = noise(kind, 5, 64, np.random.default_rng(0))
+    assert x.shape == (5, 64, 1)
+    spread = {"zeros": 0.0, "constant": 0.0}.get(kind, 1.0)
+    assert np.allclose(x.std(1), spread, atol=1e-5)
+    if kind == "coloured":
+        white = noise("white", 5, 64, np.random.default_rng(0))
+        assert np.abs(np.diff(x, axis=1)).mean() < 0.8 * np.abs(np.diff(white, axis=1)).mean()
+    with pytest.raises(ValueError, match="unknown kind"):
+        noise("pink", 1, 8, np.random.default_rng(0))
+
+
+def test_an_operating_point_refuses_no_more_clean_series_than_it_may() -> None:
+    rng = np.random.default_rng(0)
+    clean = Traits(rng.lognormal(0, 0.2, 500), rng.random(500) * 0.2, 1 - rng.random(500) * 0.3).columns()
+    columns = standardised(clean, clean)
+    point = operating_point(columns, 0.02)
+    assert 0 < point.refuses(columns).mean() <= 0.02
+    residual, apart, sure = [9.0, 0.01, 1.0, 1.0, 1.0], [0.1, 0.1, 0.9, 0.1, 0.1], [0.9, 0.9, 0.9, 0.1, 0.9]
+    odd = Traits(np.array(residual), np.array(apart), np.array(sure))
+    assert point.refuses(standardised(odd.columns(), clean)).tolist() == [True, True, True, True, False]
+
+
+def test_what_can_be_asked_for() -> None:
+    everything = plan.wanted((), (), (), ("Coffee", "Other"), 1)
+    assert (everything.tables, everything.figures, everything.datasets) == (plan.TABLES, plan.FIGURES, ("Coffee",))
+    assert plan.wanted((4, 4), (), ("Other",), ("Coffee", "Other"), 2).figures == ()
+    for asked, match in (
+        (((3,), (), (), 1), "unknown table 3; known are 1, 2, 4"),
+        (((), (5,), (), 1), "unknown figure 5; known are 4, 6, 7, 8, 10, 11, 12, 14, 15"),
+        (((), (), ("Cofee",), 1), "unknown dataset 'Cofee'; known here are Coffee"),
+        (((), (), (), 0), "--seeds is 0"),
+    ):
+        with pytest.raises(EvaluationError, match=match):
+            plan.wanted(*asked[:3], ("Coffee",), asked[3])
+    with pytest.raises(EvaluationError, match="no dataset"):
+        plan.wanted((), (), (), (), 1)
