@@ -391,7 +391,8 @@ class Agent:
             for r in self.runners
         ]
         if self._exporter is not None:
-            self._exporter_thread = self._thread("metrics", self._exporter.serve_forever)
+            serve = partial(_no_stop, self._exporter.serve_forever)
+            self._exporter_thread = self._part("metrics", serve, self._stop_link, watched=False)
         self._durable_threads = [
             self._part(name, partial(_no_stop, body), self._stop_durability, watched=False)
             for name, body in ([] if self._durability is None else self._durability.parts())

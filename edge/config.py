@@ -420,8 +420,8 @@ class ClusterSettings(Section):
 
     servers: Texts = Field(default=("nats://127.0.0.1:4222",), min_length=1, description="Addresses of NATS servers.")
     user: str | None = Field(default=None, description="User name, if the servers ask for one.")
-    password_file: Path | None = Field(default=None, description="File whose first line is the password.")
-    credentials_file: Path | None = Field(default=None, description="NATS credentials file (.creds).")
+    password_file: Path | None = Field(default=None, description="File whose first line is the password; mode 0600.")
+    credentials_file: Path | None = Field(default=None, description="NATS credentials file (.creds), mode 0600.")
     replicas: int = Field(default=3, ge=1, le=5, description="Servers that keep each window and result.")
     ack_wait_s: Seconds = Field(
         default=30.0, description="A window whose classifier has not answered within this goes to another one."
@@ -443,6 +443,13 @@ class ClusterSettings(Section):
     retry_s: Seconds = Field(
         default=60.0, description="A cutter sends a window again that has no result after this; then after twice that."
     )
+
+    @field_validator("servers")
+    @classmethod
+    def _hold_no_login(cls, servers: tuple[str, ...]) -> tuple[str, ...]:
+        if any("@" in server for server in servers):
+            raise ValueError("hold a login; user and password_file are settings of their own")
+        return servers
 
 
 class EventSettings(Section):

@@ -178,8 +178,12 @@ def type_name(field: FieldInfo) -> str:
     return kinds[0].__name__ if kinds[0] in (int, float, bool) else "text"
 
 
+def _is_secret(key: str) -> bool:
+    return any(key == name and not takes_flag(field) for name, field in scalar_settings())
+
+
 def _refuse_secret(key: str) -> None:
-    if any(key == name and not takes_flag(field) for name, field in scalar_settings()):
+    if _is_secret(key):
         says = f"--set {key}: every user of this machine can read a command line; use a file or {env_name(key)}"
         raise ConfigError(says, key=key)
 
@@ -325,7 +329,7 @@ def _readable(error: ValidationError, path: Path | None, origin: Mapping[str, st
             if kind == "missing" or isinstance(item["input"], (dict, list, tuple))
             else f" = {item['input']!r}"
         )
-        if "password" in key or "@" in shown:  # a URL with a password in it, in the wrong place
+        if _is_secret(key) or "@" in shown:  # a URL with a password in it, in the wrong place
             shown = ""
         lines.append(f"{where}: {key}{shown}: {says}")
     return ConfigError("\n".join(lines), key=first)

@@ -11,6 +11,7 @@ from typing import Any
 
 from edge.config import ClusterSettings, Settings
 from edge.errors import EdgeError
+from edge.mqtt_tls import refuse_readable_by_others
 from edge.settings import ConfigError
 
 CONSUMER = "classifiers"
@@ -45,6 +46,10 @@ def options(settings: ClusterSettings) -> dict[str, Any]:
     given: dict[str, Any] = {"servers": list(settings.servers), "connect_timeout": CONNECT_S}
     if settings.user is not None:
         given["user"] = settings.user
+    for key in ("password_file", "credentials_file"):
+        path = getattr(settings, key)
+        if path is not None:
+            refuse_readable_by_others(path, f"cluster.{key}")
     if settings.password_file is not None:
         try:
             given["password"] = settings.password_file.read_text("utf-8").splitlines()[0]

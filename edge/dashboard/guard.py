@@ -25,7 +25,7 @@ MAX_LEFT = 1024
 WRONG_PER_PEER, WRONG_IN_ALL, WRONG_WINDOW_S = 5, 50, 60.0
 MAX_PEERS = 1024
 LEAST_TOKEN = 12
-_EVERY = ("0.0.0.0", "::")  # noqa: S104 - what a user may have asked for
+_EVERY = ("0.0.0.0", "::")  # noqa: S104 - what a user may have asked for  # nosec B104
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 HEADERS = (

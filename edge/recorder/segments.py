@@ -59,21 +59,21 @@ def read_segment(path: Path, damaged: Callable[[int], None] = lambda size: None)
     A file that vanishes (retention) ends the reading; other OSErrors are raised.
     """
     try:
-        data = memoryview(path.read_bytes())
+        data = path.read_bytes()
     except FileNotFoundError:
         return
     yield from read_records(data, damaged)
 
 
-def read_records(data: memoryview, damaged: Callable[[int], None] = lambda size: None) -> Iterator[Raw]:
+def read_records(data: bytes, damaged: Callable[[int], None] = lambda size: None) -> Iterator[Raw]:
     """As read_segment, from bytes."""
-    at, end = 0, len(data)
+    view, at, end = memoryview(data), 0, len(data)
     while at < end:
         try:
-            kind, number, payload = open_record(data, at)
+            kind, number, payload = open_record(view, at)
         except RecordError:
-            after = bytes(data[at + 1 :]).find(MAGIC)
-            skipped = after + 1 if after >= 0 else end - at
+            after = data.find(MAGIC, at + 1)
+            skipped = after - at if after >= 0 else end - at
             damaged(skipped)
             at += skipped
             continue

@@ -12,6 +12,8 @@ from firmware_bridge.auth import CounterStore, DeviceGuard, Guard, Signer, read_
 from firmware_bridge.decoder import FrameDecoder
 from firmware_bridge.errors import CodecError, KeyFileError
 
+pytestmark = pytest.mark.security
+
 KEY, OTHER = bytes(range(16)), bytes(16)
 HELLO = m.Hello("ecg-1", "f", 300.0, (m.Channel("ecg", "uV"),), 7, True, 100)
 BLOCK = m.Samples(0, 0, np.zeros((4, 1), np.int16))

@@ -11,7 +11,7 @@ import os
 import struct
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,16 @@ from edge.bundle import InputSpec, parse_bundle, read_bundle, signing
 from edge.bundle.archive import read_stored, write_stored
 from edge.bundle.arrays import read_arrays, write_arrays
 from edge.bundle.manifest import Manifest
+from edge.cluster import window as window_message
+from edge.cluster.window import Cut, WindowError
 from edge.config import MqttSettings, MqttSource
+from edge.delivery.diskstore import DiskStore
 from edge.errors import BlockError, BundleError, EdgeError, ResultError
 from edge.metrics import Metrics
+from edge.overlay import OverlayError, apply_overlay, overlay_json
 from edge.pipeline.windows import Windower
+from edge.recorder.record import HEAD, MARK, Decoder, Encoder, Mark, RecordError, _sealed, read_mark
+from edge.recorder.segments import read_records
 from edge.requests import Arguments, Registry, Verb
 from edge.settings import ConfigError, load_settings, parse_shorthand
 from edge.sources import json_payload, senml
@@ -33,7 +39,7 @@ from edge.sources.base import PayloadError
 from edge.sources.mqtt import MqttSamples
 from edge.sources.replay import blocks
 from edge.topics import Topics
-from edge.types import Result, SampleBlock
+from edge.types import Result, SampleBlock, Window
 from firmware_bridge import codec
 from firmware_bridge.auth import CounterStore
 from firmware_bridge.errors import KeyFileError, RecordingError
@@ -352,6 +358,97 @@ def counters(data: bytes) -> None:
     assert store.last("nobody") >= -1
 
 
+def overlay(data: bytes) -> None:
+    """Thresholds beside a bundle."""
+    try:
+        apply_overlay(parse_bundle(_bundle_bytes()), _file(data))
+    except OverlayError as error:
+        assert str(error)
+
+
+def _overlay_corpus() -> list[bytes]:
+    made = parse_bundle(_bundle_bytes())
+    return [
+        overlay_json(made, made.manifest.decision, {"windows": 3}).encode(),
+        b'{"schema":"wavewall.overlay/1"}',
+    ]
+
+
+# What an agent keeps on its disk, and windows from other machines
+
+
+def recorder(data: bytes) -> None:
+    """A segment of the flight recorder; where the first byte is odd, the rest as payloads behind right checksums."""
+    if data[:1] and data[0] & 1:
+        parts = data[1:].split(b"\xff\x00")
+        data = b"".join(_sealed(1 + at % 3, at, part) for at, part in enumerate(parts))
+    else:
+        data = data[1:]
+    damaged: list[int] = []
+    decoder, taken = Decoder(), 0
+    for raw in read_records(data, damaged.append):
+        taken += HEAD.size + len(raw.payload)
+        try:
+            if raw.kind == MARK:
+                read_mark(raw.payload)
+            else:
+                _windows([decoder.block(raw.number, raw.payload).block])
+        except RecordError as error:
+            assert str(error)
+    assert taken + sum(damaged) == len(data)
+
+
+def _recorder_corpus() -> list[bytes]:
+    block = SampleBlock("s1", "e@100", 0, 1.8e9, 100.0, ("ecg",), ("uV",), np.zeros((80, 1), np.float32))
+    encoder = Encoder()
+    whole = encoder.block(1, block, aligned=False, origin=0, arrival=1.8e9) + encoder.mark(2, Mark(1, 1))
+    payload = bytes(next(iter(read_records(whole))).payload)
+    return [b"\0" + whole, b"\1" + payload, b"\1" + payload + b"\xff\x00" + payload[:40], b"\0" + whole[:-3]]
+
+
+def spool(data: bytes) -> None:
+    """The SQLite file in which results wait; where the first byte is odd, only the -wal beside a sound file."""
+    with tempfile.TemporaryDirectory(dir=_file(b"").parent) as name:
+        folder = Path(name)
+        if data[:1] and data[0] & 1:
+            DiskStore(folder).close()
+            (folder / "spool.db-wal").write_bytes(data[1:])
+        else:
+            (folder / "spool.db").write_bytes(data[1:])
+        store = DiskStore(folder)
+        try:
+            store.counts(0)
+            for _, _, body in store.load(0, -1, 1 << 60, 10):
+                result(body)
+        finally:
+            store.close()
+
+
+@lru_cache(maxsize=1)
+def _spool_corpus() -> list[bytes]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        DiskStore(folder).close()
+        return [b"\0" + (folder / "spool.db").read_bytes(), b"\1" + bytes(32), b"\0SQLite format 3\0"]
+
+
+def window(data: bytes) -> None:
+    """A complete window from another gateway."""
+    try:
+        cut = window_message.decode(data)
+    except WindowError as error:
+        assert str(error)
+        return
+    assert window_message.decode(window_message.encode(cut)).window.stream == cut.window.stream
+
+
+def _window_corpus() -> list[bytes]:
+    values, valid = np.arange(64, dtype=np.float32).reshape(-1, 1), np.ones(64, bool)
+    made = Window("s1", "e", 0, 1.8e9, 100.0, values, valid)
+    holes = replace(made, values=values + 0.5, valid=np.arange(64) > 3, missing=4)
+    return [window_message.encode(Cut(each, 3, "b")) for each in (made, holes)]
+
+
 # Recordings
 
 
@@ -493,6 +590,10 @@ TARGETS: dict[str, Target] = {
         counters, lambda: [b'{"up": {"ecg-1": 5}, "down": {"ecg-1": [7, 3]}}', b'{"up": [], "down": 1}'],
         ("firmware_bridge.auth",), 512,
     ),
+    "overlay": Target(overlay, _overlay_corpus, ("edge.overlay",), 2048),
+    "recorder": Target(recorder, _recorder_corpus, ("edge.recorder", "edge.pipeline.windows")),
+    "spool": Target(spool, _spool_corpus, ("edge.delivery",), 1 << 15),
+    "window": Target(window, _window_corpus, ("edge.cluster.window",), 1024),
     "wfdb-header": Target(_recording(_wfdb_entries), _wfdb_corpus, ("firmware_bridge.recordings",), 1024),
     "wfdb-signal": Target(
         _recording(_wfdb_data), lambda: [bytes([at]) + DAT for at in range(5)], ("firmware_bridge.recordings",)

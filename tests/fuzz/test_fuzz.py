@@ -14,7 +14,7 @@ from tests.fuzz.run import CRASHERS, mutated
 from tests.fuzz.targets import TARGETS
 
 # What the EDF reader says about a damaged file is for its user.
-pytestmark = pytest.mark.filterwarnings("ignore:.*EDF.*:UserWarning")
+pytestmark = [pytest.mark.security, pytest.mark.filterwarnings("ignore:.*EDF.*:UserWarning")]
 
 ROOT = Path(__file__).resolve().parents[2]
 FOUND = sorted(path for path in CRASHERS.glob("*/*") if path.is_file())

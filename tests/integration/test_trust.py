@@ -28,6 +28,8 @@ from tests.edge.tiny import HOP, RATE_HZ, WINDOW
 from tests.integration.rig import AgentProcess, Broker, Listener, agent, listener, wait_for
 from tests.integration.test_serial import DIGITAL, RECORD, WINDOWS
 
+pytestmark = pytest.mark.security
+
 LABELS = ("normal", "other", "noise")
 
 

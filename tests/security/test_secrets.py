@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from edge.settings import ConfigError, load_settings
+from edge.config import Settings
+from edge.settings import ConfigError, _readable, env_name, load_settings, scalar_settings, takes_flag
 from tests.integration.rig import AgentProcess, Broker, agent, wait_for
 
 CANARY = "canary-5f2c9e"
@@ -141,6 +143,7 @@ def test_a_traceback_says_it_nowhere(bundle: Path, tmp_path: Path):
         ({}, {"mqtt.host": f"u:{CANARY}@broker"}, []),
         ({}, {"mqtt.host": f"mqtt://u:{CANARY}@broker:1883"}, []),
         ({}, {"mqtt.port": f"u:{CANARY}@1883"}, []),
+        ({}, {"cluster.servers": f"nats://u:{CANARY}@n1:4222"}, []),
     ],
 )
 def test_a_configuration_error_says_it_nowhere(
@@ -167,6 +170,27 @@ def test_a_broken_file_says_it_nowhere(text: str, tmp_path: Path):
     with pytest.raises(ConfigError) as caught:
         load_settings(path)
     assert CANARY not in str(caught.value)
+
+
+SECRETS = [name for name, field in scalar_settings() if not takes_flag(field)]
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("broken", [["{}"], {"a": "{}"}])
+def test_no_secret_setting_is_shown_when_it_is_wrong(name: str, broken: object):
+    section, _, key = name.partition(".")
+    text = json.loads(json.dumps(broken).replace("{}", CANARY))
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate({section: {key: text}})
+    assert CANARY not in str(_readable(caught.value, None, {}))
+    with pytest.raises(ConfigError, match="command line"):
+        load_settings(None, {}, {}, [f"{name}={CANARY}"])
+    made = load_settings(None, {env_name(name): CANARY})
+    assert CANARY not in repr(made) + made.model_dump_json()
+
+
+def test_every_secret_that_there_is_is_known_here():
+    assert {"mqtt.password", "dashboard.token"} <= set(SECRETS)
 
 
 def test_settings_as_text_hide_it():

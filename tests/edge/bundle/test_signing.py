@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from edge.bundle import signing
 from edge.errors import BundleError, KeyFileError
 
+pytestmark = pytest.mark.security
+
 
 @pytest.fixture
 def key_path(tmp_path: Path) -> Path:

@@ -16,6 +16,8 @@ from edge.requests.registry import MAX_REQUEST_BYTES
 from edge.requests.service import WAITING, RequestService, may_answer_to
 from edge.topics import Topics
 
+pytestmark = pytest.mark.security
+
 TOPICS = Topics("wavewall", "gw1")
 
 
