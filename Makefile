@@ -20,10 +20,10 @@ FIND_PYTHON = for p in $(PYTHON) python3.11 python3.12 python3.13 python3.10 pyt
 	echo "make: no Python 3.10 to 3.13 with its venv module found; run 'make deps', or 'make PYTHON=/path/to/python3'" >&2; \
 	exit 1
 
-.PHONY: help deps demo test test-slow lint audit fuzz sbom docs gallery bench firmware dist deb clean
+.PHONY: help deps demo test test-slow lint audit fuzz sbom docs gallery bench firmware dist deb image release-check clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps:  ## what apt must bring for the tests: a real broker, compilers, emulators
 	@PYTHON=$$( ( $(FIND_PYTHON) ) 2>/dev/null || true ) .ci/deps
@@ -92,6 +92,12 @@ dist: $(VENV)/.installed  ## wheel and source distribution into dist/, the same 
 
 deb: $(VENV)/.installed  ## Debian 12 packages for amd64, arm64 and armhf into dist/
 	@$(PY) -m deploy.deb
+
+image: $(VENV)/.installed  ## container image for amd64 from the Debian package, by buildah, without a daemon
+	@$(PY) -m deploy.image
+
+release-check: $(VENV)/.installed  ## build every package twice, compare, sum up: may it go out?
+	@$(PY) -m deploy.release
 
 clean:  ## remove environments, caches and outputs
 	rm -rf $(VENV) $(DEMO_VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

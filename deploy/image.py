@@ -1,8 +1,7 @@
-"""Build the container image without a daemon: ``python -m deploy.image [--make-base]``, or ``make image``.
+"""Build the container image without a daemon: ``python -m deploy.image [--tag NAME]``, or ``make image``.
 
-buildah builds deploy/Dockerfile from the Debian package in dist/ (made where absent). --make-base makes the base
-image from Debian's packages and gives it the real one's name, where no registry can be reached; the Dockerfile is the
-same either way.
+buildah builds deploy/Dockerfile around the Debian package for amd64. Where no registry answers, the base image is
+made from Debian's packages and gets the real one's name; the Dockerfile is the same either way.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from deploy import deb, dist
@@ -62,8 +60,8 @@ def make_base(buildah: Buildah, mirror: str = "http://deb.debian.org/debian") ->
         buildah("commit", "-q", "--rm", container, BASE)
 
 
-def build(buildah: Buildah, package: Path, tag: str, volumes: Sequence[str] = ()) -> None:
-    """Build the Dockerfile around `package` (amd64). `volumes` are mounted while it builds, and leave no trace."""
+def build(buildah: Buildah, package: Path, tag: str) -> None:
+    """Build the Dockerfile around `package` (amd64), from the base image that is there."""
     with tempfile.TemporaryDirectory() as name:
         context = Path(name)
         (context / "dist").mkdir()
@@ -99,11 +97,11 @@ def size_mb(buildah: Buildah, tag: str) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Build the container image.")
-    parser.add_argument("--make-base", action="store_true", help="make the base image from Debian's packages")
     parser.add_argument("--tag", default="wavewall")
     given = parser.parse_args()
     buildah = Buildah()
-    if given.make_base:
+    if buildah("pull", "--policy=ifmissing", BASE, check=False).returncode:
+        print(f"no registry gives {BASE}: making it from Debian's packages")
         make_base(buildah)
     out = dist.REPOSITORY / "dist"
     package = deb.package(dist.build(out)[0], "amd64", out)
