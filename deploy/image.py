@@ -67,19 +67,8 @@ def build(buildah: Buildah, package: Path, tag: str) -> None:
         (context / "dist").mkdir()
         shutil.copyfile(package, context / "dist" / package.name)
         # docker's format: OCI's has no health check
-        words = [
-            "--format",
-            "docker",
-            "--timestamp",
-            str(dist.epoch()),
-            "-f",
-            str(deb.DEPLOY / "Dockerfile"),
-            "-t",
-            tag,
-        ]
-        buildah(
-            "bud", "--pull=ifmissing", *(f"--volume={volume}" for volume in volumes), *words, str(context)
-        )
+        words = ["--format", "docker", "--timestamp", str(dist.epoch()), "-t", tag]
+        buildah("bud", "--pull=never", *words, "-f", str(deb.DEPLOY / "Dockerfile"), str(context))
 
 
 def size_mb(buildah: Buildah, tag: str) -> float:

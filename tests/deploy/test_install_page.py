@@ -1,0 +1,96 @@
+"""docs/install.md: every block marked `run` is run, line for line, in a clean Debian root that boots with systemd."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.roots import Machine, copy, remove
+from tests.integration.rig import Broker
+
+pytestmark = [pytest.mark.systemd, pytest.mark.package, pytest.mark.slow, pytest.mark.timeout(900)]
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "install.md"
+
+
+def blocks() -> dict[str, str]:
+    """name -> shell script, of every marked block in the page's order."""
+    return dict(re.findall(r"<!-- run: (\w+) -->\n```\n(.*?)^```", PAGE.read_text("utf-8"), re.M | re.S))
+
+
+@pytest.fixture(scope="module")
+def machine(gateway_root: Path, kept: Path, debs: dict[str, Path], wheel: Path) -> Iterator[Machine]:
+    """A fresh machine with the downloads in /root, a sudo that is root already, and pip's settings of the host."""
+    machine = Machine(copy(gateway_root, kept / "fresh"))
+    for path in (debs["amd64"], wheel):
+        shutil.copy(path, machine.root / "root")
+    sudo = machine.root / "usr" / "local" / "bin" / "sudo"
+    sudo.write_text('#!/bin/sh\nexec "$@"\n')
+    sudo.chmod(0o755)
+    for name in ("PIP_CERT", "SSL_CERT_FILE"):
+        if Path(os.environ.get(name, "/nowhere")).is_file():
+            shutil.copy(os.environ[name], machine.root / "etc" / "ssl" / "host.pem")
+            (machine.root / "etc" / "pip.conf").write_text("[global]\ncert = /etc/ssl/host.pem\n")
+    yield machine.boot()
+    machine.stop()
+    remove(machine.root)
+
+
+def run(machine: Machine, name: str) -> str:
+    """One block, as a person would type it: it stops at the first line that fails."""
+    return machine.run(f"cd /root\nset -e\n{blocks()[name]}")
+
+
+def test_every_block_has_its_test():
+    names = list(blocks())
+    assert names == ["deb", "init", "reload", "second", "password", "purge", "wheel"]
+    unmarked = PAGE.read_text("utf-8").count("\n```\n") // 2 - len(names)
+    assert unmarked == 1, "the container's block is the only one that is not run"
+
+
+def test_the_debian_package_from_first_to_last_block(machine: Machine, tmp_path: Path):
+    assert "golden windows agree" in (said := run(machine, "deb"))
+    assert "active (running)" in said
+
+    said = run(machine, "init")
+    assert "wrote /etc/wavewall/agent.toml" in said
+    assert "ready in" in said
+    assert 'id = "attic"' in machine.run("cat /etc/wavewall/agent.toml")
+    assert "every check passed" in run(machine, "reload")
+    machine.wait("wavewall-agent", "active", 20)
+
+    run(machine, "second")
+    machine.wait("wavewall-agent@ward-2", "active", 20)
+
+    # A broker that wants the password; the page's broker is at port 1883, which here may be taken.
+    subprocess.run(["mosquitto_passwd", "-b", "-c", str(tmp_path / "passwords"), "attic", "secret"], check=True)
+    broker = Broker(tmp_path, "allow_anonymous false", f"password_file {tmp_path / 'passwords'}")
+    broker.start()
+    machine.run(f"sed -i 's/^port = 1883/port = {broker.port}/' /etc/wavewall/agent.toml")
+    try:
+        run(machine, "password")
+        done = subprocess.run(
+            ["mosquitto_sub", "-p", str(broker.port), "-u", "attic", "-P", "secret", "-t", "wavewall/attic/state",
+             "-C", "1", "-W", "15"], capture_output=True, text=True)  # fmt: skip
+        assert "online" in done.stdout, machine.journal("wavewall-agent")
+    finally:
+        broker.stop()
+
+    run(machine, "purge")
+    assert machine.run("find /opt/wavewall 2>/dev/null; getent passwd wavewall", check=False) == ""
+    # what the user made stays; what the package made does not
+    assert sorted(machine.run("ls /etc/wavewall").split()) == ["mqtt-password", "ward-2.toml"]
+
+
+def test_the_wheel(machine: Machine):
+    said = run(machine, "wheel")
+    assert "golden windows agree" in said
+    unit = machine.run("cat /root/wavewall-agent.service")
+    assert "ExecStart=/root/wavewall/bin/edge-agent run /root/agent.toml" in unit
+    assert "ProtectHome=read-only" in unit
