@@ -57,10 +57,9 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def record(cinc_zip: Path, tmp_path_factory: pytest.TempPathFactory) -> Recording:
-    """A real ECG record, and the folder's record.npz."""
-    with open_recordings(cinc_zip) as records:
-        return records.get(RECORD)
+def record(cinc_zip: Path) -> Recording:
+    """A real ECG record."""
+    return open_recordings(cinc_zip).read(RECORD)
 
 
 @pytest.fixture(scope="module", params=sorted(EMULATORS))

@@ -41,7 +41,9 @@ def newer(package: Path, folder: Path) -> Path:
 
 def files_of(machine: Machine) -> set[str]:
     """Everything that could be ours: names that carry our name, below the places where packages write."""
-    listing = machine.run("find /opt /etc /usr /lib /var -xdev -name '*wavewall*' -o -path '/opt/*'", check=False)
+    listing = machine.run(
+        "find /opt /etc /usr /lib /var -xdev -name '*wavewall*' -o -path '/opt/*'", check=False
+    )
     return {line for line in listing.splitlines() if "/lib/dpkg/" not in line and "/log/" not in line}
 
 

@@ -69,7 +69,9 @@ def test_the_debian_package_from_first_to_last_block(machine: Machine, tmp_path:
     machine.wait("wavewall-agent@ward-2", "active", 20)
 
     # A broker that wants the password; the page's broker is at port 1883, which here may be taken.
-    subprocess.run(["mosquitto_passwd", "-b", "-c", str(tmp_path / "passwords"), "attic", "secret"], check=True)
+    subprocess.run(
+        ["mosquitto_passwd", "-b", "-c", str(tmp_path / "passwords"), "attic", "secret"], check=True
+    )
     broker = Broker(tmp_path, "allow_anonymous false", f"password_file {tmp_path / 'passwords'}")
     broker.start()
     machine.run(f"sed -i 's/^port = 1883/port = {broker.port}/' /etc/wavewall/agent.toml")
