@@ -76,6 +76,7 @@ docs: $(VENV)/.installed  ## write references and tables, and build the site int
 
 gallery: $(VENV)/.installed  ## make the pictures of the documentation from runs of our own
 	@$(PY) -m docs.gallery
+	@$(PY) -m docs.generate_platforms
 
 bench: $(VENV)/.installed  ## the agent's own cost, beside its goals
 	@mkdir -p out

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pydantic_core import PydanticUndefined
 
-from docs import generate_cli, generate_config, generate_example
+from docs import generate_cli, generate_config, generate_example, generate_platforms
 from edge.settings import KINDS, load_settings, scalar_settings
 
 if sys.version_info >= (3, 11):
@@ -57,6 +57,11 @@ def test_command_reference_is_current():
 
 def test_configuration_reference_is_current():
     assert generate_config.PAGE.read_text(encoding="utf-8") == generate_config.page(), "run: make docs"
+
+
+def test_table_of_boards_is_current():
+    text = generate_platforms.PAGE.read_text(encoding="utf-8")
+    assert text == generate_platforms.page(text), "run: make docs"
 
 
 def test_every_command_and_option_says_what_it_does(commands: dict[str, Any]):

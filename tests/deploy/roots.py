@@ -77,12 +77,12 @@ class Machine:
             if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd":
                 return pid
 
-    def run(self, command: str, check: bool = True, timeout: float = 120) -> str:
+    def run(self, command: str, check: bool = True, timeout: float = 600) -> str:
         """Standard output and error of a shell command inside."""
         done = subprocess.run(
             ["nsenter", "-t", str(self._leader), "-m", "-u", "-i", "-p", "-C", "--root", "--wd", "sh", "-c", command],
             capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"},
+            env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"},
         )  # fmt: skip
         assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
