@@ -21,6 +21,7 @@ PROGRAMS = (
     "avr-gcc",
     "chromium",
     "promtool",
+    "nats-server",
     "git",
     "mmdebstrap",
     "qemu-aarch64-static",

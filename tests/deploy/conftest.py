@@ -75,4 +75,11 @@ def arm64_root(kept: Path) -> Path:
 def armhf_root(kept: Path) -> Path:
     """The same for armhf, with the Python packages that Debian brings there."""
     packages = ["python3", "libstdc++6", *deb.DEBIAN_PACKAGES.values()]
-    return debian(kept / "armhf", packages, "armhf", "extract")
+    root = debian(kept / "armhf", packages, "armhf", "extract")
+    # what update-alternatives does where packages are configured
+    libraries = root / "usr" / "lib" / "arm-linux-gnueabihf"
+    for name in ("blas", "lapack"):
+        link = libraries / f"lib{name}.so.3"
+        if not link.is_symlink():
+            link.symlink_to(f"{name}/lib{name}.so.3")
+    return root

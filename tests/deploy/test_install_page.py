@@ -44,7 +44,7 @@ def machine(gateway_root: Path, kept: Path, debs: dict[str, Path], wheel: Path) 
 
 def run(machine: Machine, name: str) -> str:
     """One block, as a person would type it: it stops at the first line that fails."""
-    return machine.run(f"cd /root\nset -e\n{blocks()[name]}")
+    return machine.run(f"cd\nset -e\n{blocks()[name]}")
 
 
 def test_every_block_has_its_test():
@@ -93,6 +93,7 @@ def test_the_debian_package_from_first_to_last_block(machine: Machine, tmp_path:
 def test_the_wheel(machine: Machine):
     said = run(machine, "wheel")
     assert "golden windows agree" in said
-    unit = machine.run("cat /root/wavewall-agent.service")
-    assert "ExecStart=/root/wavewall/bin/edge-agent run /root/agent.toml" in unit
+    unit = machine.run("cat ~/wavewall-agent.service")
+    home = machine.run("echo ~").strip()
+    assert f"ExecStart={home}/wavewall/bin/edge-agent run {home}/agent.toml" in unit
     assert "ProtectHome=read-only" in unit
