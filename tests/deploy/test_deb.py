@@ -44,7 +44,8 @@ def files_of(machine: Machine) -> set[str]:
     listing = machine.run(
         "find /opt /etc /usr /lib /var -xdev -name '*wavewall*' -o -path '/opt/*'", check=False
     )
-    return {line for line in listing.splitlines() if "/lib/dpkg/" not in line and "/log/" not in line}
+    lines = [line for line in listing.splitlines() if line.startswith("/")]
+    return {line for line in lines if "/lib/dpkg/" not in line and "/log/" not in line}
 
 
 def test_lintian_finds_no_error(debs: dict[str, Path]):
