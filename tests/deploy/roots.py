@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 SUITE = "bookworm"
+PATH = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
 
 
@@ -82,7 +83,7 @@ class Machine:
         done = subprocess.run(
             ["nsenter", "-t", str(self._leader), "-m", "-u", "-i", "-p", "-C", "--root", "--wd", "sh", "-c", command],
             capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL,
-            env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"},
+            env={"PATH": PATH, "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"},
         )  # fmt: skip
         assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
