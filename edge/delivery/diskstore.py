@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("edge.delivery")
 
 NAME = "spool.db"
+# Of a damaged file, SQLite may quote what is no text, and Python fails to read the message.
+FAULTS = (sqlite3.Error, UnicodeDecodeError)
 PAGE_BYTES = 4096
 RETRY_S = 2.0
 KEEP_BAD = 3  # damaged files that are kept to be looked at
@@ -94,7 +96,7 @@ class DiskStore:
         """Where the last run had come to; None in a new file."""
         try:
             return self._open()
-        except (sqlite3.Error, OSError) as error:
+        except (*FAULTS, OSError) as error:
             self._failed(error)
             return None
 
@@ -111,7 +113,7 @@ class DiskStore:
                 row = self._db.execute(
                     "SELECT count(*), coalesce(max(key), 0) FROM waiting WHERE sink = ?", (sink,)
                 ).fetchone()
-            except sqlite3.Error as error:
+            except FAULTS as error:
                 self._failed(error)
                 return 0, 0
             return int(row[0]), int(row[1])
@@ -127,7 +129,7 @@ class DiskStore:
                     "ORDER BY key LIMIT ?",
                     (sink, after, before, most),
                 ).fetchall()
-            except sqlite3.Error as error:
+            except FAULTS as error:
                 self._failed(error)
                 return []
 
@@ -154,7 +156,7 @@ class DiskStore:
                 changes = [spool.changes() for spool in self.spools]
                 if mark != self._told or heads != self._told_heads or any(changes):
                     self._write(mark, heads, changes)
-            except (sqlite3.Error, OSError) as error:
+            except (*FAULTS, OSError) as error:
                 self._failed(error)
                 return False
         if self.error:
@@ -230,7 +232,7 @@ class DiskStore:
         """Open or make the file. Raises sqlite3.Error."""
         try:
             return self._open_once()
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             if not _is_damage(error):
                 raise
             self._quarantine(error)
@@ -300,5 +302,7 @@ class DiskStore:
 
 
 def _is_damage(error: Exception) -> bool:
+    if isinstance(error, UnicodeDecodeError):
+        return True
     text = str(error)
     return "malformed" in text or "not a database" in text or "file is encrypted" in text

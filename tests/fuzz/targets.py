@@ -22,11 +22,15 @@ from edge.bundle import InputSpec, parse_bundle, read_bundle, signing
 from edge.bundle.archive import read_stored, write_stored
 from edge.bundle.arrays import read_arrays, write_arrays
 from edge.bundle.manifest import Manifest
+from edge.chain import Signer
+from edge.chain_check import check
 from edge.cluster import window as window_message
 from edge.cluster.window import Cut, WindowError
 from edge.config import MqttSettings, MqttSource
+from edge.delivery.diskspool import _parsed
 from edge.delivery.diskstore import DiskStore
 from edge.errors import BlockError, BundleError, EdgeError, ResultError
+from edge.events import EventError, message_from_json
 from edge.metrics import Metrics
 from edge.overlay import OverlayError, apply_overlay, overlay_json
 from edge.pipeline.windows import Windower
@@ -229,6 +233,42 @@ def result(data: bytes) -> None:
     assert Result.from_json(made.to_json()).id == made.id
 
 
+def message(data: bytes) -> None:
+    """Anything on a results topic or in a results file: result, event or note of the chain."""
+    try:
+        made = message_from_json(data)
+    except (ResultError, EventError) as error:
+        assert str(error)
+        return
+    assert type(message_from_json(made.to_json())) is type(made)
+
+
+def results_file(data: bytes) -> None:
+    """`edge-agent verify` finds faults in any text, and ends."""
+    lines = data.decode("utf-8", "replace").splitlines()
+    report = check(lines, PUBLIC if len(lines) % 2 else None)
+    assert all(1 <= fault.line <= len(lines) and fault.says for fault in report.faults)
+
+
+PUBLIC = signing.public_key(bytes(range(32)))
+
+
+@lru_cache(maxsize=1)
+def _chain_corpus() -> list[bytes]:
+    from tests.edge.agent.test_chain import Writer
+
+    writer = Writer(every=2, signer=Signer(bytes(range(32))))
+    writer.add("s1", 3)
+    writer.chain.stop()
+    again = Writer("b2", before=writer.chain.heads())
+    again.add("s1", 2)
+    return ["\n".join(lines).encode() for lines in (writer.lines, [*writer.lines, *again.lines], again.lines)]
+
+
+def _message_corpus() -> list[bytes]:
+    return [*_result_corpus(), *(line for text in _chain_corpus() for line in text.split(b"\n"))]
+
+
 def _result_corpus() -> list[bytes]:
     from tests.edge.agent.helpers import result as make
 
@@ -419,7 +459,7 @@ def spool(data: bytes) -> None:
         try:
             store.counts(0)
             for _, _, body in store.load(0, -1, 1 << 60, 10):
-                result(body)
+                _parsed(body)
         finally:
             store.close()
 
@@ -563,6 +603,8 @@ TARGETS: dict[str, Target] = {
         ("edge.requests", "edge.sources"),
     ),
     "result": Target(result, _result_corpus, ("edge.types",)),
+    "message": Target(message, _message_corpus, ("edge.types", "edge.events", "edge.chain")),
+    "results-file": Target(results_file, _chain_corpus, ("edge.chain", "edge.chain_check"), 1 << 14),
     "bundle": Target(bundle, _bundle_corpus, ("edge.bundle",), 1 << 16),
     "manifest": Target(manifest, lambda: [read_stored(_bundle_bytes())["manifest.json"]], ("edge.bundle",)),
     "arrays": Target(arrays, _npz_corpus, ("edge.bundle",)),
