@@ -65,5 +65,8 @@ def test_an_agent_with_two_sources_of_one_id(tmp_path: Path):
     agent = Agent(settings, on_result=results.append)
     agent.run(lambda: False)
     windows = (200 - WINDOW) // HOP + 1
-    assert sorted(r.stream for r in results) == ["x"] * windows + ["y"] * windows
+    streams = [r.stream for r in results]
+    # One of the two is answered whole; the other may go on where the first has ended.
+    assert windows <= streams.count("x") < 2 * windows
+    assert streams.count("y") == windows
     assert agent.metrics.by("dropped")["stream_of_another_source"] > 0
