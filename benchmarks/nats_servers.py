@@ -36,8 +36,9 @@ class Servers:
         if program is None:
             raise RuntimeError("nats-server is not installed; run: make deps")
         self._program, self._folder = program, folder
-        ports = free_ports(3 * count)
-        self.clients, self.mqtt, self._routes = ports[:count], ports[count : 2 * count], ports[2 * count :]
+        ports = free_ports(4 * count)
+        self.clients, self.mqtt = ports[:count], ports[count : 2 * count]
+        self._routes, self.leaves = ports[2 * count : 3 * count], ports[3 * count :]
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * count
         for at in range(count):
             self._config(at).write_text(self._text(at))
@@ -93,7 +94,8 @@ class Servers:
         return (
             f"server_name: n{at}\nlisten: {HOST}:{self.clients[at]}\n"
             f'jetstream {{ store_dir: "{self._folder}/js-{at}", max_mem: 64MB, max_file: 4GB }}\n'
-            f"mqtt {{ listen: {HOST}:{self.mqtt[at]} }}\n" + cluster
+            f"mqtt {{ listen: {HOST}:{self.mqtt[at]} }}\n"
+            f"leafnodes {{ listen: {HOST}:{self.leaves[at]} }}\n" + cluster
         )
 
     def _wait(self, at: int) -> None:
@@ -107,6 +109,25 @@ class Servers:
                     return
             time.sleep(0.05)
         raise RuntimeError(f"nats-server does not listen after {START_S:g} s")
+
+
+class Leaf(Servers):
+    """A server on a gateway: MQTT for its cutter, everything else goes to the servers that it is a leaf of."""
+
+    def __init__(self, folder: Path, hub: Servers) -> None:
+        self._hub = hub
+        super().__init__(folder, 1)
+
+    def _config(self, at: int) -> Path:
+        return self._folder / "leaf.conf"
+
+    def _text(self, at: int) -> str:
+        remotes = ", ".join(f'{{ url: "nats-leaf://{HOST}:{port}" }}' for port in self._hub.leaves)
+        return (
+            f"server_name: gateway\nlisten: {HOST}:{self.clients[0]}\n"
+            f'jetstream {{ store_dir: "{self._folder}/leaf", domain: gateway, max_mem: 64MB, max_file: 1GB }}\n'
+            f"mqtt {{ listen: {HOST}:{self.mqtt[0]} }}\nleafnodes {{ remotes: [{remotes}] }}\n"
+        )
 
 
 @contextmanager

@@ -73,7 +73,9 @@ def _answers(port: int) -> bool:
 def _mosquitto(program: str, port: int, folder: Path) -> Iterator[None]:
     config, log = folder / "mosquitto.conf", folder / "mosquitto.log"
     config.write_text(
-        f"listener {port} {HOST}\nallow_anonymous true\npersistence false\nmax_queued_messages 100000\n",
+        f"listener {port} {HOST}\nallow_anonymous true\npersistence false\n"
+        # As in deploy/mosquitto: with the 20 in flight of a plain mosquitto, many streams wait for acknowledgements.
+        "max_queued_messages 100000\nmax_inflight_messages 200\n",
         encoding="utf-8",
     )
     with log.open("wb") as output:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.nats_servers import Servers, servers
+from benchmarks.nats_servers import Leaf, Servers, servers
 from edge.clock import SYSTEM_CLOCK
 from edge.config import ReplaySource
 from edge.pipeline.identity import result_id
@@ -28,7 +28,7 @@ from tests.integration.rig import Listener, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
-RECORDS, SAMPLES, SPEED = 24, 1000, 20
+RECORDS, SAMPLES, SPEED = 18, 1000, 20
 
 
 @pytest.fixture
@@ -180,6 +180,42 @@ def test_results_reach_mqtt_and_what_is_no_window_harms_nobody(cluster: Servers,
         client.close()
         if worker.poll() is None:
             worker.kill()
+
+
+def test_a_gateway_on_a_leaf_node_holds_its_windows_through_an_outage(tmp_path: Path):
+    """The gateway's own server goes on taking windows while the others are away; none is lost, as none has a result."""
+    bundle, folder = tiny_bundle(tmp_path / "tiny.bundle"), records(tmp_path / "records")
+    (tmp_path / "leaf").mkdir()
+    with servers(tmp_path, 1) as hub:
+        leaf = Leaf(tmp_path / "leaf", hub)
+        words = ["--cluster-servers", hub.urls, "--cluster-replicas", "1", "--cluster-ack-wait-s", "3"]
+        words += ["--cluster-retry-s", "3"]
+        wait_for(lambda: run("cluster init", words).returncode == 0, "the streams", 60.0)
+        place = ["--bundle", str(bundle), "--node-state-dir", str(tmp_path / "state")]
+        mqtt = ["--mqtt-host", "127.0.0.1", "--mqtt-version", "3.1.1", "--mqtt-port", leaf.mqtt[0]]
+        worker = start(tmp_path, "worker", command("run", words, *place, "--role", "classifier", "--node", "w0"))
+        leaf.start()
+        source = ["--source", f"replay:{folder},speed={SPEED}"]
+        cutter = start(
+            tmp_path, "cutter", command("run", words, *place, "--role", "cutter", "--node", "gw1", *mqtt, *source)
+        )
+        try:
+            time.sleep(3.0)
+            hub.kill(0)
+            time.sleep(4.0)
+            assert cutter.poll() is None
+            hub.start(0)
+            assert cutter.wait(90) == 0, (tmp_path / "cutter.err").read_text()[-2000:]
+            ids = [result["id"] for result in asyncio.run(stored(hub.urls))]
+            assert set(ids) == expected(folder)
+            assert len(ids) == len(set(ids))
+            assert int((tmp_path / "cutter.err").read_text().rsplit(" sent again", 1)[0].split()[-1]) > 0
+        finally:
+            for process in (worker, cutter):
+                if process.poll() is None:
+                    process.terminate()
+                    process.wait(15)
+            leaf.stop()
 
 
 def test_a_cluster_that_is_not_there_is_named(tmp_path: Path):
