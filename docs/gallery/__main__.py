@@ -1,12 +1,13 @@
-"""``python -m docs.gallery [defence|results|terminal]...``: all of them when none is named."""
+"""``python -m docs.gallery [defence|results|terminal|dashboard]...``: all of them when none is named."""
 
 from __future__ import annotations
 
 import sys
 
-from docs.gallery import defence, results, terminal
+from docs.gallery import dashboard, defence, results, terminal
 
-MAKERS = {"defence": defence.make, "results": results.make, "terminal": terminal.make}
+MAKERS = {"defence": defence.make, "results": results.make, "terminal": terminal.make,
+          "dashboard": dashboard.make}  # fmt: skip
 LARGEST = 200_000  # bytes; pictures are in every clone
 
 

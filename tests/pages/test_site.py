@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -107,6 +108,20 @@ def test_search_needs_no_server(site: Path) -> None:
     document = json.loads(index.removeprefix("var __index = "))
     assert any("thermometer" in entry["text"].lower() for entry in document["docs"])
     assert "iframe-worker.js" in (site / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_search_finds_in_pages_opened_from_disk(site: Path, tmp_path: Path) -> None:
+    browser = shutil.which("chromium")
+    assert browser, "chromium is not installed; run: make deps"
+    done = subprocess.run(
+        [browser, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}",
+         "--virtual-time-budget=10000", "--dump-dom", f"file://{site / 'index.html'}?q=thermometer"],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    found = re.search(r"(\d+) matching documents", done.stdout)
+    assert found, done.stdout[-2000:] + done.stderr[-2000:]
+    assert int(found[1]) >= 3
 
 
 def test_figures_of_the_papers_stand_beside_ours() -> None:
