@@ -99,8 +99,8 @@ def _spans(line: str) -> str:
     return "".join(out)
 
 
-def make(seconds: float = 40.0) -> list[Path]:
+def make(seconds: float = 24.0) -> list[Path]:
     """docs/images/demo.svg."""
     path = style.IMAGES / "demo.svg"
-    path.write_text(svg(record(seconds), "make demo"), encoding="utf-8")
+    path.write_text(svg(record(seconds), f"make demo SECONDS={seconds:g}"), encoding="utf-8")
     return [path]
