@@ -62,7 +62,8 @@ def test_stays_in_ball_and_mask(
         assert np.array_equal(adversarial[~valid], x[~valid])
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "noise"])
+# A waveform of unknown phase cannot beat noise on a net that knows positions; see test_streaming for one that it can.
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("noise", "universal")])
 def test_beats_noise_of_the_same_budget(name: str, exact: AttackModel) -> None:
     x, _, valid = windows(80)
     y = exact.predict(x, valid).argmax(-1)
