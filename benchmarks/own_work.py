@@ -118,8 +118,7 @@ def measure(
         began = time.perf_counter()
         source.on_message(message)
         items = agent._queue.get_many(64)
-        for block, aligned, _ in items:
-            agent._process(block, aligned)
+        agent.work_off(items)
         done = 0
         for runner in agent.runners:
             # In an agent the runner's thread sleeps until there is a result.

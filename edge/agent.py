@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -67,6 +67,10 @@ REPLACE_S = 2.0  # how long a source that is replaced may take to end
 SOURCES_BY_S, PIPELINE_BY_S, SINKS_BY_S, STOPPED_BY_S, END_BY_S = 1.0, 2.2, 3.6, 4.1, 4.6
 
 
+# Block, aligned, when it came (monotonic), its number in the recorder.
+Queued = tuple[SampleBlock, bool, float, int]
+
+
 class Agent:
     """One run of the agent. `on_result` sees every result as it is made (for the demo and for tests).
 
@@ -112,8 +116,7 @@ class Agent:
         self.serial = SerialShared()
         spec = begun.bundle.manifest.input
         self.sources: list[Source] = make_sources(settings, spec, self.metrics, clock, self.serial)
-        # Block, aligned, when it came (monotonic), its number in the recorder.
-        self._queue: BlockQueue[tuple[SampleBlock, bool, float, int]] = BlockQueue(settings.pipeline.queue_blocks)
+        self._queue: BlockQueue[Queued] = BlockQueue(settings.pipeline.queue_blocks)
         self._supervisor = Supervisor(self.metrics, clock.monotonic)
         self._progress = Progress(
             lambda: self._queue.unfinished,
@@ -516,21 +519,25 @@ class Agent:
         batch = FEW_BLOCKS if self.settings.overload.high else BATCH_BLOCKS
         while items := self._queue.get_many(batch):
             try:
-                self._overload.note(max(0.0, self._clock.monotonic() - min(item[2] for item in items)))
-                for block, aligned, _, number in items:
-                    if self._left(PIPELINE_BY_S) <= 0:
-                        # Recorded ones are answered at the next start.
-                        self._skipped = True
-                        self.metrics.add_by("left" if number else "dropped", "stopping")
-                        continue
-                    self._process(block, aligned)
-                    if number and self._durability is not None and not self._skipped:
-                        self._durability.done(number, block)
+                self.work_off(items)
             finally:
                 self._queue.done(len(items))
         self._tell(self._decisions.stop())
         if self._chain is not None:
             self._chain.stop()
+
+    def work_off(self, items: Sequence[Queued]) -> None:
+        """Blocks as they came from the queue: windows, verdicts, results offered to the sinks."""
+        self._overload.note(max(0.0, self._clock.monotonic() - min(item[2] for item in items)))
+        for block, aligned, _, number in items:
+            if self._left(PIPELINE_BY_S) <= 0:
+                # Recorded ones are answered at the next start.
+                self._skipped = True
+                self.metrics.add_by("left" if number else "dropped", "stopping")
+                continue
+            self._process(block, aligned)
+            if number and self._durability is not None and not self._skipped:
+                self._durability.done(number, block)
 
     def _recover(self, durability: Durability) -> None:
         """Bring the streams back to where an earlier run left them, and answer what it owed."""
