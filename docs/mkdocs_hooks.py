@@ -25,7 +25,7 @@ ELSEWHERE = {
 # What README.md of the repository and of docs/ say, the start page and the navigation say.
 ALSO = {"README.md": "index.md", "docs/README.md": "index.md", "docs/adr": "adr/0001-layout-and-import-direction.md"}
 LINK = re.compile(r"(!?\[[^\]]*\])\(([^)\s#]+)((?:#[^)\s]*)?)\)")
-TAGS = re.compile(r"^(```\w+) [\w ]+$", re.MULTILINE)  # what a block's tags mean is for tests, not for readers
+TAGS = re.compile(r"^(```\w+) [\w :/.-]+$", re.MULTILINE)  # what a block's tags mean is for tests, not for readers
 FENCE = re.compile(r"^ {0,3}(```|~~~)")
 
 

@@ -4,6 +4,7 @@
     ```sh test slow     the same, in the slow tests
     ```sh runs          what does not end: started, still there after a while, ended by Ctrl-C with 0
     ```sh hardware      needs a board, a port or rights of root; not run
+    ```sh by:PATH       another test runs it; PATH is that test
     ```sh archive       needs the public archives, or hours; not run
     ```sh ci            what .ci/run or another test does anyway: make, pip; not run
     ```python test      runs, with `window` at hand
@@ -23,6 +24,9 @@ TAGS = ("test", "slow", "runs", "hardware", "archive", "ci")
 GUIDES = (
     "README.md", "docs/index.md", "docs/getting-started.md", "docs/breadboard.md", "docs/own-data.md", "docs/wrap.md",
     "docs/python.md", "docs/gateway.md", "docs/faq.md", "docs/defence.md", "docs/results.md", "docs/comparison.md",
+    "docs/dashboard.md", "docs/operators.md", "docs/decisions.md", "docs/updates.md", "docs/overload.md",
+    "docs/mqtt.md", "docs/scale.md", "docs/guarantees.md", "docs/threat-model.md", "docs/experiments.md",
+    "CONTRIBUTING.md",
 )  # fmt: skip
 PLACEHOLDERS = {
     "RECORDING": "recording.npz",
