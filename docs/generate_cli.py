@@ -18,7 +18,9 @@ PROGRAMS = {"edge-agent": "edge.cli", "trainer": "trainer.cli", "firmware-bridge
 PAGE = Path(__file__).resolve().parent / "cli.md"
 HEAD = """# Command reference
 
-Written by `make docs` from the commands themselves. Exit codes: 0 done, 1 it failed (one line on standard error says why and what to do), 2 the command line is wrong.
+Written by `make docs` from the commands themselves. Exit codes: 0 done, 1 it failed (one line on standard error says why and what to do), 2 the command line is wrong. A second Ctrl-C or SIGTERM ends `run` at once, with 128 and the signal's number.
+
+`edge-agent --install-completion` teaches the shell to complete commands, options and the names of bundles. On a terminal `run` shows the streams live; `--plain`, a dumb terminal or none gives lines. Long commands show how far they are, and the time left, on standard error. `NO_COLOR` is obeyed everywhere; `--json` is for scripts.
 """
 
 

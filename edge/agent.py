@@ -263,9 +263,12 @@ class Agent:
             keep_windows=settings.listen is not None,
         )
         if settings.listen is not None:
+            from edge.dashboard.recorded import RecordedSamples
             from edge.dashboard.server import Dashboard
             from edge.dashboard.subject import Subject
 
+            durability = self.settings.durability
+            folder = durability.folder if durability.record else None
             subject = Subject(
                 node=self.settings.node.id,
                 boot_id=self.boot_id,
@@ -276,6 +279,7 @@ class Agent:
                 silent_s=self.settings.pipeline.silent_s,
                 events=self._deciding,
                 update=self.updater.facts,
+                recorded=None if folder is None else RecordedSamples(folder / "samples"),
             )
             self.dashboard = Dashboard(settings, subject)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from edge.cli.options import settings_defaults
+from edge.cli.options import bundle_names, settings_defaults
 
 if TYPE_CHECKING:
     from edge.redteam import Outcome
@@ -24,7 +24,8 @@ def attack(
     ),
     *,
     bundle: str | None = typer.Option(
-        None, "--bundle", metavar="NAME|FILE", help="Shipped bundle or bundle file. Default: as configured."
+        None, "--bundle", autocompletion=bundle_names, metavar="NAME|FILE",
+        help="Shipped bundle or bundle file. Default: as configured.",
     ),
     epsilon: float | None = typer.Option(
         None,
@@ -62,6 +63,7 @@ def attack(
     trainer does), attacks by gradient, which need one. The device's window starts are not known to any of them.
     """
     from edge.build import load_bundle
+    from edge.cli.progress import steps
     from edge.config import EventSettings
     from edge.decisions import label_rules
     from edge.redteam import RedTeamError, joined, offered, run
@@ -82,7 +84,10 @@ def attack(
     played = [replay.read(records, name) for name in record or records.names]
     if join:
         played = [joined(played)]
-    outcomes = [run(name, loaded, classifier, played, budget, events=events, seed=seed) for name in names]
+    outcomes = [
+        run(name, loaded, classifier, played, budget, events=events, seed=seed)
+        for name in steps(names, "attacks")
+    ]
     if json_out:
         rows = [{"attack": o.attack, "epsilon": o.epsilon, **asdict(o.turned)} for o in outcomes]
         facts = {"bundle": manifest.ref, "recordings": len(played), "labels": list(wanted), "rows": rows}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from edge.cli.options import settings_defaults
+from edge.cli.options import bundle_names, settings_defaults
 
 if TYPE_CHECKING:
     from edge.bundle import Bundle
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def bench(
     bundle: str | None = typer.Option(
-        None, "--bundle", metavar="NAME|FILE", help="Shipped bundle or bundle file. Default: as configured."
+        None, "--bundle", autocompletion=bundle_names, metavar="NAME|FILE",
+        help="Shipped bundle or bundle file. Default: as configured.",
     ),
     seconds: float = typer.Option(
         3.0, "--seconds", metavar="X", min=0.1, max=600.0, help="How long to measure."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from edge.cli.options import settings_defaults
+from edge.cli.options import bundle_names, settings_defaults
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +32,8 @@ def calibrate(
         0.01, "--false-alarms", metavar="X", help="Share of clean windows that may be called suspect."
     ),
     bundle: str | None = typer.Option(
-        None, "--bundle", metavar="NAME|FILE", help="Shipped bundle or bundle file. Default: as configured."
+        None, "--bundle", autocompletion=bundle_names, metavar="NAME|FILE",
+        help="Shipped bundle or bundle file. Default: as configured.",
     ),
     record: list[str] = typer.Option(
         [], "--record", metavar="NAME", help="Only this recording; may be given several times."
@@ -81,6 +82,7 @@ def measure(
     """
     import numpy as np
 
+    from edge.cli.progress import steps
     from edge.engine import Engine
     from edge.errors import CalibrationError
     from edge.metrics import Metrics
@@ -104,7 +106,7 @@ def measure(
     rows: list[list[float]] = []
     numbers: list[int] = []
     unjudged = 0
-    for number, name in enumerate(names or records.names):
+    for number, name in enumerate(steps(names or records.names, "recordings")):
         recording = replay.read(records, name)
         for block in replay.blocks(recording, to_name(recording.name), 0.0):
             for result in engine.push(block):

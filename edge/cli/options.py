@@ -22,6 +22,13 @@ ALIASES = {"node.role": "--role", "bundle.name": "--bundle", "node.id": "--node"
 _METAVARS = {"int": "N", "float": "X", "bool": "true|false", "text": "TEXT"}
 
 
+def bundle_names(incomplete: str) -> list[str]:
+    """What the shell offers where a bundle is asked for; files it completes itself."""
+    from edge.zoo import names
+
+    return [name for name in names() if name.startswith(incomplete)]
+
+
 def flag_name(key: str) -> str:
     """`mqtt.keepalive_s` -> `--mqtt-keepalive-s`."""
     return "--" + key.replace(".", "-").replace("_", "-")
@@ -124,6 +131,7 @@ def _setting_option(name: str, key: str, field: FieldInfo) -> inspect.Parameter:
         help=f"{field.description}{shown} Environment: {env_name(key)}.",
         rich_help_panel=key.partition(".")[0],
         show_default=False,
+        autocompletion=bundle_names if key == "bundle.name" else None,
     )
     return _parameter(name, str | None, option)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from edge.cli.options import settings_defaults
+from edge.cli.options import bundle_names, settings_defaults
 
 if TYPE_CHECKING:
     from edge.types import Result
@@ -25,7 +25,8 @@ def replay(
         [], "--record", metavar="NAME", help="Only this record; may be given several times."
     ),
     bundle: str | None = typer.Option(
-        None, "--bundle", metavar="NAME|FILE", help="Shipped bundle or bundle file. Default: as configured."
+        None, "--bundle", autocompletion=bundle_names, metavar="NAME|FILE",
+        help="Shipped bundle or bundle file. Default: as configured.",
     ),
     json_lines: bool = typer.Option(False, "--json", help="One JSON result a line."),
     stream: str | None = typer.Option(
@@ -46,9 +47,11 @@ def replay(
     threads: int = typer.Option(1, "--threads", metavar="N", min=1, max=64, help="Interpreter threads."),
 ) -> None:
     """Classify every window of recorded signals and print the results."""
+    import sys
     import uuid
 
     from edge.build import load_bundle
+    from edge.cli.progress import steps
     from edge.clock import SYSTEM_CLOCK
     from edge.engine import Engine
     from edge.metrics import Metrics
@@ -76,7 +79,7 @@ def replay(
         max_streams=1,
     )
     shown = 0
-    for name in record or records.names:
+    for name in steps(record or records.names, "records", quiet=sys.stdout.isatty()):
         item = source.read(records, name)
         stream_id = stream or to_name(item.name)
         for block in source.blocks(item, stream_id, SYSTEM_CLOCK.utc()):

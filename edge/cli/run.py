@@ -4,33 +4,53 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import deque
 from collections.abc import Callable
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import typer
 
 from edge.cli.options import with_settings
 from edge.config import Settings
 
+if TYPE_CHECKING:
+    from edge.types import Result
 
-def run(settings: Settings, *, loader: Callable[[], Settings]) -> None:
+# Verdicts that wait for a terminal that stands still; then the oldest are not shown.
+KEPT_VERDICTS = 10_000
+
+
+def run(
+    settings: Settings,
+    *,
+    loader: Callable[[], Settings],
+    plain: bool = typer.Option(
+        False, "--plain", help="On a terminal too: lines, one for each verdict, instead of the live view."
+    ),
+) -> None:
     """Run the agent until Ctrl-C or SIGTERM, or until a replay has been played to its end.
 
     Without a configuration: samples from and results to the broker on localhost, with the bundle ecg-rhythm.
     SIGHUP reads the configuration anew; a bad one is refused and the old one kept.
+
+    On a terminal the streams are shown live; elsewhere, and with --plain, messages are lines on standard error.
     """
+    from edge.agent import Agent
+    from edge.cli import live as view
     from edge.cli import logs
+    from edge.cli.show import line
 
     logs.set_up(settings.log.level, settings.log.format)
     stop, hup = Stop(), Hup()
     stop.install()
     hup.install()
-    if settings.node.role != "agent":
-        _run_role(settings, lambda: stop.asked)
-        return
-    from edge.agent import Agent
-
-    agent = Agent(settings)
+    uses_stdout = any(sink.kind == "stdout" for sink in settings.sink)
+    live_wanted = view.wanted(plain=plain, json_logs=settings.log.format == "json", uses_stdout=uses_stdout)
+    # The pipeline only puts verdicts here: a terminal that stands still must not hold it up.
+    lines: deque[Result] = deque(maxlen=KEPT_VERDICTS)
+    on_result = lines.append if plain and not uses_stdout else None
+    agent = Agent(settings, watched=live_wanted, on_result=on_result)
 
     def tick() -> None:
         if hup.take():
@@ -38,18 +58,25 @@ def run(settings: Settings, *, loader: Callable[[], Settings]) -> None:
 
             reload(agent, loader)
 
-    agent.run(lambda: stop.asked, tick)
+    def say() -> None:
+        tick()
+        while lines:
+            typer.echo(line(lines.popleft()))
 
+    def is_asked() -> bool:
+        return stop.asked
 
-def _run_role(settings: Settings, should_stop: Callable[[], bool]) -> None:
-    if settings.node.role == "cutter":
-        from edge.cluster.cutter import run_cutter
+    if live_wanted:
+        with view.LiveView(agent) as picture:
 
-        run_cutter(settings, should_stop)
+            def draw() -> None:
+                tick()
+                picture.tick()
+
+            agent.run(is_asked, draw)
     else:
-        from edge.cluster.worker import run_worker
-
-        run_worker(settings, should_stop)
+        agent.run(is_asked, say)
+        say()
 
 
 class Stop:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import typer
 
+from edge.cli.options import bundle_names
+
 
 def verify(
     file: str = typer.Argument(
@@ -15,6 +17,7 @@ def verify(
         metavar="FILE",
         help="Bundle file, the name of a shipped bundle, or results as JSON lines.",
         show_default=False,
+        autocompletion=bundle_names,
     ),
     key: Path | None = typer.Option(
         None, "--key", metavar="FILE", help="Public key that must have signed it, or the notes among the results."

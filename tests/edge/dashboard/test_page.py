@@ -18,7 +18,11 @@ from edge.bundle import resolve_bundle
 from edge.config import DashboardSettings
 from edge.dashboard.attacker import AttackerError, Child
 from edge.dashboard.guard import Guard
+from edge.dashboard.recorded import RecordedSamples
 from edge.dashboard.server import DashboardError
+from edge.metrics import Metrics
+from edge.recorder.tracks import Tracks
+from edge.recorder.writer import Recorder
 from edge.settings import ConfigError
 from firmware_bridge.recordings import open_recordings
 from tests.edge.dashboard.rig import Served, block, event, serve
@@ -370,3 +374,25 @@ def test_an_attack_of_another_package_runs_in_a_child_and_its_failure_is_a_sente
             child.attack("nonsense", "away.bundle", window, 10.0, 0)
     finally:
         child.close()
+
+
+def test_scrolling_back_reads_the_recorder(tmp_path: Path):
+    """What was recorded of a stream between two times, and of no other stream; a damaged file costs what it held."""
+    tracks = Tracks(1.0)
+    recorder = Recorder(tmp_path, tracks, Metrics(), next_number=1, sync_s=0.05, segment_bytes=1 << 20)
+    writer = threading.Thread(target=recorder.run)
+    writer.start()
+    began = time.time() - 100
+    for at in range(0, 10_000, 100):
+        for stream in ("bed-1", "bed-10", "bed-2"):
+            recorder.append(block(stream, np.arange(at, at + 100), at, began), False, None)
+    recorder.stop()
+    writer.join(10)
+    found = RecordedSamples(tmp_path)("bed-1", began + 20.05, began + 30)
+    assert {b.stream for b in found} == {"bed-1"}
+    values = np.concatenate([b.values[:, 0] for b in found])
+    assert np.array_equal(values, np.arange(2000, 3000))
+    for path in tmp_path.glob("*.seg"):
+        path.write_bytes(b"x" * 100 + path.read_bytes()[200:])
+    assert len(RecordedSamples(tmp_path)("bed-1", began, began + 100)) > 90
+    assert RecordedSamples(tmp_path / "away")("bed-1", began, began + 100) == []
