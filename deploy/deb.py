@@ -22,11 +22,9 @@ from deploy.payload import PYTHON, TARGETS, fill
 
 DEPLOY = REPOSITORY / "deploy"
 UNITS = (
-    "wavewall-agent.service",
-    "wavewall-agent@.service",
-    "wavewall-check.service",
-    "wavewall-check.timer",
-)
+    "wavewall-agent.service", "wavewall-agent@.service", "wavewall-check.service", "wavewall-check.timer",
+    "wavewall-pull.service", "wavewall-pull.timer",
+)  # fmt: skip
 PROGRAMS = {"edge-agent": "edge.cli", "firmware-bridge": "firmware_bridge.cli"}
 DESCRIPTION = """time-series classifier at the edge that holds against tampering
  Reads ECG or sensor samples over serial or MQTT, cuts windows, runs one signed

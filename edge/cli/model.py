@@ -45,7 +45,9 @@ def list_models(
         role = "active" if one.active else "previous" if one.previous else ""
         typer.echo(f"{role:<9} {one.ref:<32} {one.sha}  {one.bytes} bytes")
     if not any(one.active for one in have):
-        typer.echo(f"none is active: the configured bundle answers ({settings.bundle.path or settings.bundle.name})")
+        typer.echo(
+            f"none is active: the configured bundle answers ({settings.bundle.path or settings.bundle.name})"
+        )
     last = state.get("last")
     if isinstance(last, dict):
         typer.echo(f"last: {last.get('file')} {last.get('outcome')} at {last.get('t')}: {last.get('reason')}")
@@ -69,11 +71,57 @@ def install(
     typer.echo(f"installed {name}; activate it with: edge-agent model activate {name[:-20]}")
 
 
+def pull(
+    settings: Settings,
+    *,
+    url: str = typer.Argument(
+        ...,
+        metavar="URL",
+        help="A bundle, or a rollout file (.json) that says which one and for how many percent.",
+    ),
+    and_activate: bool = typer.Option(
+        False, "--activate", help="And let the agent change to it, as activate does."
+    ),
+) -> None:
+    """Fetch a signed bundle over HTTP when it changed and it is this node's turn, and install it."""
+    from edge.build import load_file, trusted_key
+    from edge.models import pull as puller
+    from edge.models.folder import ModelError, read_file
+    from edge.models.service import model_folder
+
+    key, folder = trusted_key(settings.bundle), model_folder(settings)
+    if key is None:
+        raise ModelError("set bundle.key first: what comes over a network is installed only if it is signed")
+    rollout = puller.read_rollout(url)
+    at = puller.turn(settings.node.id, rollout.bundle_url)
+    if at >= rollout.percent:
+        typer.echo(
+            f"not this node's turn: {settings.node.id} is at {at:.1f} %, the rollout at {rollout.percent:g} %"
+        )
+        return
+    came = puller.fetch(rollout.bundle_url, folder.path / "pull")
+    if came is None:
+        typer.echo(f"nothing new at {rollout.bundle_url}")
+        return
+    path, etag = came
+    try:
+        load_file(path, settings.bundle)
+        name = folder.install(read_file(path), trusted_key=key, keep=settings.model.keep)
+        puller.done(rollout.bundle_url, folder.path / "pull", etag)
+    finally:
+        path.unlink(missing_ok=True)
+    typer.echo(f"installed {name} from {rollout.bundle_url}")
+    if and_activate:
+        _ask(folder, {"verb": "activate", "model": name, "skip_canary": False}, 0.0)
+
+
 def activate(
     settings: Settings,
     *,
     model: str = typer.Argument(..., metavar="MODEL", help="Name, name@version or hash of an installed one."),
-    skip_canary: bool = typer.Option(False, "--skip-canary", help="Do not wait for live windows to compare on."),
+    skip_canary: bool = typer.Option(
+        False, "--skip-canary", help="Do not wait for live windows to compare on."
+    ),
     wait_s: float = typer.Option(
         3600.0, "--wait-s", metavar="X", min=0.0, help="Wait so long for the outcome; 0 does not wait."
     ),
@@ -89,7 +137,9 @@ def activate(
 def rollback(
     settings: Settings,
     *,
-    wait_s: float = typer.Option(60.0, "--wait-s", metavar="X", min=0.0, help="Wait so long for the outcome."),
+    wait_s: float = typer.Option(
+        60.0, "--wait-s", metavar="X", min=0.0, help="Wait so long for the outcome."
+    ),
 ) -> None:
     """Let the agent go back to the bundle before."""
     from edge.models.folder import PREVIOUS, ModelError
@@ -130,8 +180,12 @@ def _wanted(key: str) -> bool:
 
 
 def register(parent: typer.Typer) -> None:
-    for name, command in (("list", list_models), ("install", install), ("activate", activate), ("rollback", rollback)):
+    for name, command in (
+        ("list", list_models),
+        ("install", install),
+        ("pull", pull),
+        ("activate", activate),
+        ("rollback", rollback),
+    ):
         app.command(name)(with_settings(command, _wanted, parts=False))
     parent.add_typer(app, name="model")
-
-

@@ -91,7 +91,7 @@ def wait_state(broker: Broker, node: str, wanted: str, timeout_s: float = 15) ->
 
 def test_units_are_valid_and_closed(repository: Path, tmp_path: Path):
     units = sorted((repository / "deploy" / "systemd").glob("wavewall-*"))
-    assert len(units) == 4
+    assert len(units) == 6
     for unit in units:
         # the program need not be on this machine: point the copy to one that is
         text = unit.read_text().replace("/opt/wavewall/bin/edge-agent", "/bin/true")
