@@ -24,6 +24,7 @@ from edge.events import Event
 from edge.metrics import Metrics
 from edge.pipeline.classify import Classifier
 from edge.pipeline.compare import Turned, compare
+from edge.pipeline.resample import Resampler
 from edge.pipeline.units import match_channels
 from edge.settings import suggestion
 from edge.sources import replay
@@ -109,7 +110,7 @@ def run(
     """Each recording clean and attacked through engine and decisions. `epsilon` is in the bundle's unit.
 
     Raises:
-        RedTeamError: no such attack, another rate than the bundle's, or an attack that leaves its budget.
+        RedTeamError: no such attack, a recording that does not fit the bundle, or an attack that gives nonsense.
     """
     if not 0.0 <= epsilon < 1e9:
         units = bundle.manifest.input.units
@@ -141,13 +142,8 @@ def joined(recordings: Sequence[Recording]) -> Recording:
 
 
 def _signal(recording: Recording, bundle: Bundle) -> FloatArray:
-    """(time, channel) in the bundle's channels and unit; what is not a number stays so, and is not attacked."""
+    """(time, channel) in the bundle's channels, unit and rate; what was no number is 0."""
     spec = bundle.manifest.input
-    if abs(recording.rate_hz - spec.rate_hz) > 1e-6 * spec.rate_hz:
-        raise RedTeamError(
-            f"recording {recording.name}: {recording.rate_hz:g} Hz; attacks are made at the bundle's "
-            f"{spec.rate_hz:g} Hz: convert it first"
-        )
     try:
         channels = match_channels(
             spec,
@@ -157,7 +153,14 @@ def _signal(recording: Recording, bundle: Bundle) -> FloatArray:
         )
     except BlockError as error:
         raise RedTeamError(str(error)) from error
-    return np.nan_to_num(channels.apply(np.asarray(recording.physical, np.float32)), nan=0.0)
+    values = np.nan_to_num(channels.apply(np.asarray(recording.physical, np.float32)), nan=0.0)
+    if recording.rate_hz == spec.rate_hz:
+        return values
+    try:
+        resampler = Resampler(recording.rate_hz, spec.rate_hz, channels=values.shape[1])
+    except ValueError as error:
+        raise RedTeamError(f"recording {recording.name}: {error}; correct its rate") from error
+    return np.concatenate([resampler.push(values), resampler.flush()])
 
 
 def _judge(

@@ -19,7 +19,7 @@ def attack(
     recording: Path = typer.Argument(
         ...,
         metavar="RECORDING",
-        help="WFDB, EDF, CSV, npz or UCR .tsv file, or a zip or folder of them, at the bundle's rate.",
+        help="WFDB, EDF, CSV, npz or UCR .tsv file, or a zip or folder of them.",
         show_default=False,
     ),
     *,
@@ -60,7 +60,8 @@ def attack(
     """Replay recordings clean and attacked: how many verdicts and events turned, and how many were noticed.
 
     Attacks: `universal`, a stored waveform that needs no look at the signal, and, where a package offers them (the
-    trainer does), attacks by gradient, which need one. The device's window starts are not known to any of them.
+    trainer does), attacks by gradient, which need one. The device's window starts are not known to any of them. They
+    act on the signal at the bundle's rate.
     """
     from edge.build import load_bundle
     from edge.cli.progress import steps
