@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 POLL_S = 0.2
 # An agent looks for requests once a second.
 TAKEN_WITHIN_S = 5.0
+_TEXTS = ("id", "stage", "text")
 _DONE = ("activated", "refused")
 
 app = typer.Typer(
@@ -164,7 +165,8 @@ def _ask(folder: ModelFolder, wanted: dict[str, Any], wait_s: float) -> None:
             if stage == "refused":
                 raise ModelError(f"not activated: {text}")
             if stage != said:
-                typer.echo(f"{stage}: {text}")
+                measured = [f"{name} {value}" for name, value in progress.items() if name not in _TEXTS]
+                typer.echo(f"{stage}: {text}" + (f" ({', '.join(measured)})" if measured else ""))
                 said = stage
             if stage in _DONE:
                 return
