@@ -114,7 +114,7 @@ def test_a_command_that_needs_an_extra_says_which(place: Path):
     blocked = [n for n in NOT_IN_BASE if n != "trainer"]
     code = f"BLOCKED = {blocked!r}\n{BLOCK}\nfrom trainer.cli import main\nmain()"
     (place / "recipe.toml").write_text("")
-    done = run(code, place, "evaluate", "tiny.bundle", "--data", "recording.npz")
+    done = run(code, place, "evaluate", "ecg-undefended", "--data", "recording.npz")
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert "wavewall[trainer]" in done.stderr + done.stdout

@@ -47,7 +47,7 @@ def test_every_setting_has_a_variable_and_all_but_secrets_a_flag():
     assert "delivery.spool_results" in paths
     assert env_name("delivery.spool_results") == "WAVEWALL_DELIVERY_SPOOL_RESULTS"
     assert len({env_name(path) for path in paths}) == len(paths)
-    assert [path for path, field in paths.items() if not takes_flag(field)] == ["mqtt.password"]
+    assert [path for path, field in paths.items() if not takes_flag(field)] == ["mqtt.password", "dashboard.token"]
     assert flag_name("mqtt.reconnect_max_s") == "--mqtt-reconnect-max-s"
     assert all(field.description for field in paths.values())
 
