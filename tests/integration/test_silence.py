@@ -130,3 +130,18 @@ def test_a_record_that_has_ended_leaves_nothing_due(broker: Broker, bundle: Path
         client.wait_results(1)
         time.sleep(3)
         assert "no sample message" not in running.said()
+
+
+def test_systemd_is_told_of_start_and_stop_though_the_broker_is_away(bundle: Path, tmp_path: Path):
+    place = tmp_path / "notify"
+    env = {"NOTIFY_SOCKET": str(place), "WATCHDOG_USEC": "1000000"}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(place))
+        systemd.settimeout(20)
+        with agent(tmp_path, *words(bundle, free_port()), wait=False, env=env):
+            told = [systemd.recv(4096).decode() for _ in range(4)]
+        systemd.settimeout(1)
+        while told[-1] != "STOPPING=1":
+            told.append(systemd.recv(4096).decode())
+    assert told[0] == "READY=1"
+    assert told[1:4] == ["WATCHDOG=1"] * 3

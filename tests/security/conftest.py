@@ -42,6 +42,7 @@ AREAS = {
     "test_trust": "frames: forged, replayed, unsigned",
     "test_auth": "frames: forged, replayed, unsigned",
     "test_signing": "keys and signatures",
+    "test_chain": "results altered, cut, forged",
     "test_fuzz": "any bytes on any input",
 }
 

@@ -18,6 +18,8 @@ from edge.types import Result
 from tests.edge.agent.helpers import result
 from tests.edge.agent.test_cli import edge_agent
 
+pytestmark = pytest.mark.security
+
 
 class Writer:
     """Results through a chain into lines, as a file sink writes them."""
