@@ -115,7 +115,7 @@ def test_schema_has_exactly_the_dataclass_fields() -> None:
     assert schema["properties"]["schema"]["const"] == RESULT_SCHEMA
 
 
-@pytest.mark.parametrize("field", ["schema", *(field.name for field in fields(Result))])
+@pytest.mark.parametrize("field", ["schema", *(f.name for f in fields(Result) if f.name != "prev")])
 def test_a_missing_field_is_named(field: str) -> None:
     data = EXAMPLE.to_dict()
     del data[field]

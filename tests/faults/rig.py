@@ -18,12 +18,15 @@ import numpy as np
 
 from edge.pipeline.identity import result_id
 from edge.types import Result
+from firmware_bridge.messages import Channel
+from firmware_bridge.recordings import Recording, write_recording
 from tests.edge.tiny import HOP, RATE_HZ, WINDOW, tiny_bundle
 from tests.integration.rig import AgentProcess, Broker, wait_for
 
 NODE = "gw1"
 T0 = 1.8e9
 BLOCK = 25  # samples of a message
+FAST = ["--durability-sync-s", "0.1", "--durability-commit-s", "0.3"]
 
 
 def client(name: str, port: int):
@@ -186,7 +189,8 @@ class Field:
         self.broker.start()
         self.bundle = tiny_bundle(folder / "tiny.bundle")
         self.port = self.broker.port
-        self.more: list[object] = ["--durability-sync-s", "0.1", "--durability-commit-s", "0.3"]
+        self.more: list[object] = []
+        self.durable = True
         self.env: Mapping[str, str] = {}
         self.watch = Watch(self.broker.port)
         self.agent: AgentProcess | None = None
@@ -194,8 +198,7 @@ class Field:
         self._load = load
         self.load: Load | None = None
 
-    def start(self, *, ready: bool = True) -> AgentProcess:
-        """The agent, and with the first one the load: from then on the broker keeps what is sent."""
+    def _run(self) -> AgentProcess:
         words = [
             "--mqtt-host",
             "127.0.0.1",
@@ -207,13 +210,31 @@ class Field:
             NODE,
         ]
         words += ["--mqtt-reconnect-min-s", "0.05", "--mqtt-reconnect-max-s", "0.2", "--health-period-s", "1"]
-        words += ["--node-state-dir", self.folder, "--durability-folder", self.state]
+        words += ["--node-state-dir", self.folder]
+        words += ["--durability-folder", self.state, *FAST] if self.durable else []
         self.agent = AgentProcess(self.folder, [*words, *self.more], self.env)
+        return self.agent
+
+    def play(self, windows: int, *, speed: float = 0.0, ready: bool = True) -> None:
+        """The agent on a recording of so many windows, as stream s9, in place of the load."""
+        count = WINDOW + HOP * (windows - 1)
+        values = np.random.default_rng(3).normal(0, 80, (count, 1)).astype(np.int16)
+        write_recording(
+            Recording("r", RATE_HZ, (Channel("ecg", "uV", 1.0),), digital=values), self.folder / "r.hea"
+        )
+        self.more += ["--source", f"replay:{self.folder / 'r.hea'},stream=s9,speed={speed:g}"]
+        agent = self._run()
+        if ready:
+            agent.ready()
+
+    def start(self, *, ready: bool = True) -> AgentProcess:
+        """The agent, and with the first one the load: from then on the broker keeps what is sent."""
+        agent = self._run()
         if ready or self.load is None:
-            self.agent.ready()
+            agent.ready()
         if self.load is None:
             self.load = Load(self.broker.port, **self._load)
-        return self.agent
+        return agent
 
     def kill(self) -> None:
         assert self.agent is not None
@@ -320,8 +341,8 @@ class Proxy:
                 threading.Thread(target=self._pump, args=(a, b), daemon=True).start()
 
     def _pump(self, source, sink) -> None:
-        source.settimeout(0.1)
         try:
+            source.settimeout(0.1)
             while not self._over.is_set():
                 if self.mode == "stall":
                     time.sleep(0.05)
@@ -345,7 +366,7 @@ class Proxy:
                         sink.sendall(data[at : at + 1])
                 else:
                     sink.sendall(data)
-        except OSError:
+        except (OSError, ValueError):  # closed by the other direction
             pass
         finally:
             source.close()

@@ -10,7 +10,7 @@ from tests.faults.conftest import Tally
 from tests.faults.rig import Field, Shim
 from tests.integration.rig import wait_for
 
-KILLS = 50
+KILLS, CUTS = 50, 6
 
 
 def test_killed_at_fifty_random_moments_under_load(field: Field, tally: Tally):
@@ -33,7 +33,7 @@ def test_power_cut_loses_what_was_not_fsynced_and_nothing_that_was_acknowledged(
     field.env = shim.env
     moments, lost = random.Random(11), 0
     field.start()
-    for _ in range(8):
+    for _ in range(CUTS):
         time.sleep(moments.uniform(0.2, 1.2))
         field.kill()
         lost += shim.power_cut()
@@ -43,7 +43,7 @@ def test_power_cut_loses_what_was_not_fsynced_and_nothing_that_was_acknowledged(
     counts = field.settle()
     shim.close()
     assert lost > 0, "nothing was unsynced: this would prove nothing"
-    tally(f"power cut, 8 times ({lost} bytes not fsynced)", counts)
+    tally(f"power cut, {CUTS} times ({lost} bytes not fsynced)", counts)
 
 
 def test_a_stop_leaves_nothing_to_be_answered_twice(field: Field, tally: Tally):
