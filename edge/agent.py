@@ -329,7 +329,10 @@ class Agent:
             return self._make_mqtt_sink(part)
         from edge.delivery.sinks.lines import FileSink, StdoutSink
 
-        return FileSink(part.path) if isinstance(part, config.FileSink) else StdoutSink()
+        if isinstance(part, config.StdoutSink):
+            return StdoutSink()
+        durable = self.settings.durability.folder is not None
+        return FileSink(part.path, sync=durable, max_bytes=part.max_mb << 20, keep_s=part.keep_days * 86_400.0)
 
     def _make_mqtt_sink(self, part: config.MqttSink) -> Sink:
         from edge.delivery.sinks.mqtt import MqttSink

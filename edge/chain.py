@@ -108,16 +108,19 @@ class ChainNote:
 
 
 class Signer:
-    """Signs notes with a private key (32 bytes); `public` is the fingerprint that they are said to be signed with."""
+    """Signs with a private key (32 bytes)."""
 
     def __init__(self, private: bytes) -> None:
         self._private = private
 
-    def sign(self, note: ChainNote) -> ChainNote:
+    def signature(self, data: Mapping[str, Any]) -> str:
+        """Over the digest of a JSON object, in base64."""
         from edge.bundle import signing
 
-        signature = signing.sign(digest(note.to_dict()).encode(), self._private)
-        return replace(note, signature=base64.b64encode(signature).decode())
+        return base64.b64encode(signing.sign(digest(data).encode(), self._private)).decode()
+
+    def sign(self, note: ChainNote) -> ChainNote:
+        return replace(note, signature=self.signature(note.to_dict()))
 
 
 def is_signed(data: Mapping[str, Any], public: bytes) -> bool:

@@ -360,6 +360,15 @@ class FileSink(Section):
 
     kind: Literal["file"] = "file"
     path: Path = Field(description="The file; its folder must exist.")
+    max_mb: int = Field(
+        default=0,
+        ge=0,
+        le=1 << 20,
+        description="A file of so many MiB becomes PATH.1, and the one before it goes; 0: never.",
+    )
+    keep_days: float = Field(
+        default=0.0, ge=0, le=36_500, description="PATH.1 goes when it was last written so long ago; 0: never."
+    )
     holds: Holds = HOLDS
 
 
@@ -564,7 +573,10 @@ class DurabilitySettings(Section):
         default=256, ge=4, le=1 << 20, description="Most that the recorder keeps, in MiB; the oldest go first."
     )
     keep_days: float = Field(
-        default=0.0, ge=0, le=36_500, description="Recorded samples older than this are removed; 0 keeps them."
+        default=0.0,
+        ge=0,
+        le=36_500,
+        description="Recorded samples, and results that wait, are removed when they are older; 0 keeps them.",
     )
     spool_mb: int = Field(
         default=64,

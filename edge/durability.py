@@ -77,6 +77,7 @@ class Durability:
             folder,
             max_bytes=settings.spool_mb << 20,
             commit_s=settings.commit_s,
+            keep_s=settings.keep_days * 86_400.0,
             progress=self._mark,
             on_safe=self._safe,
             clock=clock,

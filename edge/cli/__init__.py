@@ -17,6 +17,7 @@ from edge.cli import (
     init,
     model,
     ports,
+    recorder,
     replay,
     run,
     subscribe,
@@ -39,6 +40,7 @@ run.register(app)
 init.register(app)
 check.register(app)
 replay.register(app)
+recorder.register(app)
 subscribe.register(app)
 verify.register(app)
 model.register(app)

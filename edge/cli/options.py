@@ -143,3 +143,16 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 def settings_defaults() -> Settings:
     """Settings from the environment alone, for commands without a configuration file."""
     return load_settings(None, os.environ)
+
+
+def option_time(option: str, text: str | None) -> float | None:
+    """UTC seconds of an RFC 3339 time given to an option. Raises ConfigError."""
+    from edge.settings import ConfigError
+    from edge.types import parse_time
+
+    if text is None:
+        return None
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise ConfigError(f"{option} {text!r}: give a time as 2026-01-31T08:00:00Z", key=option) from error

@@ -7,20 +7,29 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from edge.cli.options import bundle_names, settings_defaults
+from edge.cli.options import bundle_names, option_time, settings_defaults
 
 if TYPE_CHECKING:
+    from edge.bundle import Bundle
+    from edge.pipeline.classify import Classifier
     from edge.types import Result
 
 
 def replay(
-    recording: Path = typer.Argument(
-        ...,
+    recording: Path | None = typer.Argument(
+        None,
         metavar="RECORDING",
-        help="WFDB, EDF, CSV, npz or UCR .tsv file, or a zip or folder of them.",
+        help="WFDB, EDF, CSV, npz or UCR .tsv file, or a zip or folder of them. With --from-recorder: the agent's "
+        "durability.folder; default: that of the environment.",
         show_default=False,
     ),
     *,
+    from_recorder: bool = typer.Option(
+        False, "--from-recorder", help="Answer again what an agent's flight recorder holds."
+    ),
+    since: str | None = typer.Option(
+        None, "--since", metavar="T", help="With --from-recorder: from this time on, e.g. 2026-01-31T08:00:00Z."
+    ),
     record: list[str] = typer.Option(
         [], "--record", metavar="NAME", help="Only this record; may be given several times."
     ),
@@ -68,6 +77,14 @@ def replay(
     if stream is not None and not is_name(stream):
         raise ConfigError(f"--stream {stream!r}: use 1 to 64 of A-Z a-z 0-9 _ -", key="stream")
     loaded, classifier = load_bundle(settings.bundle.model_copy(update=change))
+    if from_recorder:
+        folder = recording or settings.durability.folder
+        if folder is None:
+            raise ConfigError("--from-recorder: give the agent's durability.folder", key="durability.folder")
+        _again(folder, since, stream, node or settings.node.id, loaded, classifier, json_lines)
+        return
+    if recording is None or since is not None:
+        raise ConfigError("give a RECORDING, or --from-recorder with the agent's folder", key="RECORDING")
     records = source.open_set(recording, loaded.manifest.input, rate_hz)
     metrics = Metrics()
     engine = Engine(
@@ -90,6 +107,35 @@ def replay(
         typer.echo(f"dropped: {count} blocks ({reason})", err=True)
     if not shown:
         typer.echo("error: no window came out; see the messages above", err=True)
+        raise typer.Exit(1)
+
+
+def _again(
+    folder: Path,
+    since: str | None,
+    stream: str | None,
+    node: str,
+    bundle: Bundle,
+    classifier: Classifier,
+    json_lines: bool,
+) -> None:
+    """The recorder's samples through the pipeline: with the same bundle and node, the same ids and answers."""
+    import uuid
+
+    from edge.engine import Engine
+    from edge.metrics import Metrics
+    from edge.recorder.reading import Choice, recorded
+
+    engine = Engine(
+        bundle, classifier, node=node, boot_id=uuid.uuid4().hex, metrics=Metrics(), max_streams=100_000
+    )
+    shown = 0
+    for each in recorded(folder, Choice(stream, option_time("--since", since))):
+        for result in engine.push(each.block, aligned=each.aligned, origin=each.origin):
+            shown += 1
+            _print(result, None, json_lines)
+    if not shown:
+        typer.echo("error: no window came out; nothing that is recorded fills one", err=True)
         raise typer.Exit(1)
 
 

@@ -109,6 +109,12 @@ class DiskSpool:
     def __len__(self) -> int:
         return len(self._memory) + self._stored
 
+    def give_up_oldest(self, count: int) -> None:
+        """They are too old."""
+        with self._changed:
+            for _ in range(min(count, len(self))):
+                self._drop_oldest()
+
     def oldest_key(self) -> int:
         """Nothing before this key waits any more."""
         with self._changed:

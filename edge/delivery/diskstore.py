@@ -32,6 +32,7 @@ NAME = "spool.db"
 FAULTS = (sqlite3.Error, UnicodeDecodeError)
 PAGE_BYTES = 4096
 RETRY_S = 2.0
+EXPIRE_LOOK_S = 60.0
 KEEP_BAD = 3  # damaged files that are kept to be looked at
 WAL_PAGES = 250  # a checkpoint every megabyte
 _SCHEMA = """
@@ -67,6 +68,7 @@ class DiskStore:
         *,
         max_bytes: int = 64 << 20,
         commit_s: float = 1.0,
+        keep_s: float = 0.0,
         progress: Callable[[], Mark | None] = lambda: None,
         on_safe: Callable[[Mark], None] = lambda mark: None,
         clock: Clock = SYSTEM_CLOCK,
@@ -74,6 +76,7 @@ class DiskStore:
         self._path, self._max_bytes, self._commit_s = folder / NAME, max_bytes, commit_s
         self.heads: Callable[[], str] = str  # of the chain, where there is one
         self._told_heads = ""
+        self._keep_s, self._expire_at = keep_s, 0.0
         self._progress, self._on_safe, self._clock = progress, on_safe, clock
         self._warn = WarnOnce(log)
         self._lock = threading.Lock()  # around the connection
@@ -153,6 +156,7 @@ class DiskStore:
             try:
                 if self._db is None:
                     self._open()
+                self._expire()
                 changes = [spool.changes() for spool in self.spools]
                 if mark != self._told or heads != self._told_heads or any(changes):
                     self._write(mark, heads, changes)
@@ -203,6 +207,17 @@ class DiskStore:
         self._told, self._told_heads = mark, heads
         for spool, change, bodies in zip(self.spools, changes, dropped, strict=True):
             spool.committed(change, bodies)
+
+    def _expire(self) -> None:
+        """Once a minute, by the spools' own way of giving up the oldest: counted, and with tombstones."""
+        now = self._clock.monotonic()
+        if not self._keep_s or now < self._expire_at or self._db is None:
+            return
+        self._expire_at = now + EXPIRE_LOOK_S
+        query = "SELECT count(*) FROM waiting WHERE sink = ? AND queued < ?"
+        for spool in self.spools:
+            row = self._db.execute(query, (spool.sink, self._clock.utc() - self._keep_s)).fetchone()
+            spool.give_up_oldest(int(row[0]))
 
     @staticmethod
     def _drop_oldest(db: sqlite3.Connection, sink: int, count: int) -> list[bytes]:

@@ -152,7 +152,13 @@ class Decoder:
         known = self._known.get(text)
         if known is None:
             stream, epoch, rate_hz, channels, units = json.loads(text)
-            known = (str(stream), str(epoch), float(rate_hz), tuple(map(str, channels)), tuple(map(str, units)))
+            known = (
+                str(stream),
+                str(epoch),
+                float(rate_hz),
+                tuple(map(str, channels)),
+                tuple(map(str, units)),
+            )
             if not known[2] > 0 or not known[3] or len(known[3]) != len(known[4]):
                 raise ValueError("its description makes no sense")
             if len(self._known) >= _MAX_KNOWN:

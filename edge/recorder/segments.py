@@ -27,6 +27,7 @@ class Raw:
     kind: int
     number: int
     payload: memoryview
+    whole: memoryview  # with its head
 
 
 def segment_path(folder: Path, first: int) -> Path:
@@ -77,8 +78,9 @@ def read_records(data: bytes, damaged: Callable[[int], None] = lambda size: None
             damaged(skipped)
             at += skipped
             continue
-        yield Raw(kind, number, payload)
-        at += HEAD.size + len(payload)
+        size = HEAD.size + len(payload)
+        yield Raw(kind, number, payload, data[at : at + size])
+        at += size
 
 
 def sync_folder(folder: Path) -> None:

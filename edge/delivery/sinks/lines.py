@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
@@ -14,11 +15,16 @@ from edge.events import Message
 
 
 class FileSink:
-    """Appends to a file; one write a batch. A batch that broke off half-way is cut away before it is tried again."""
+    """Appends to a file; one write a batch. A batch that broke off half-way is cut away before it is tried again.
+
+    sync: fsync each batch, so that what has left the spool is on the disk. max_bytes: then the file becomes PATH.1, and
+    the one of that name before it goes; so does one that was last written `keep_s` ago. 0: never.
+    """
 
     kind = "file"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, sync: bool = False, max_bytes: int = 0, keep_s: float = 0.0) -> None:
+        self._sync, self._max_bytes, self._keep_s = sync, max_bytes, keep_s
         self.name = f"file {path}"
         self._path = path
         self._fd = -1
@@ -42,9 +48,22 @@ class FileSink:
             written = 0
             while written < len(data):
                 written += os.write(self._fd, data[written:])
+            if self._sync:
+                os.fdatasync(self._fd)
+            self._whole += len(data)
+            self._retire()
         except OSError as error:
             raise SinkError(self._says(error)) from error
-        self._whole += len(data)
+
+    def _retire(self) -> None:
+        old = self._path.with_name(self._path.name + ".1")
+        if self._max_bytes and self._whole is not None and self._whole >= self._max_bytes:
+            os.replace(self._path, old)
+            self.close()
+            self._whole = None
+            self.open()
+        if self._keep_s and old.exists() and old.stat().st_mtime < time.time() - self._keep_s:
+            old.unlink()
 
     def close(self) -> None:
         if self._fd >= 0:

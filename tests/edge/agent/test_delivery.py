@@ -402,3 +402,18 @@ def test_mqtt_sink_forgets_what_the_spool_gave_up():
     sink.write([result("b")])
     assert sink._flights == {}
     assert sink._by_mid == {}
+
+
+def test_file_sink_starts_a_new_file_at_its_size_and_forgets_the_old_one_at_its_age(tmp_path: Path):
+    path = tmp_path / "out.jsonl"
+    sink = FileSink(path, sync=True, max_bytes=2000, keep_s=3600.0)
+    sink.open()
+    for k in range(20):
+        sink.write([result(str(k))])
+    old = tmp_path / "out.jsonl.1"
+    assert old.stat().st_size >= 2000
+    assert path.stat().st_size < 2000
+    os.utime(old, (1.0, 1.0))
+    sink.write([result("x")])
+    assert not old.exists()
+    sink.close()

@@ -336,3 +336,16 @@ def test_a_folder_that_cannot_be_written_leaves_results_in_memory_until_it_can(d
     assert disk.store.error == ""
     disk.close()
     assert ids(disk.spool(100).peek(9, 0.0)) == ["a", "b", "c"]
+
+
+def test_what_has_waited_for_too_long_goes_and_is_counted(disk: Rig):
+    disk.open(keep_s=86_400.0)
+    spool = DiskSpool(disk.store, 0, 5000, clock=disk.time.clock)  # type: ignore[arg-type]
+    fill(disk, spool, [str(n) for n in range(600)], "old")
+    disk.settle()
+    disk.time.pass_s(90_000.0)
+    fill(disk, spool, ["new"], "new")
+    disk.settle()
+    disk.settle()
+    assert ids(spool.peek(999, 0.0)) == ["new"]
+    assert spool.drops.by_stream() == {"old": 600}
