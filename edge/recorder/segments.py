@@ -79,7 +79,7 @@ def read_records(data: bytes, damaged: Callable[[int], None] = lambda size: None
             at += skipped
             continue
         size = HEAD.size + len(payload)
-        yield Raw(kind, number, payload, data[at : at + size])
+        yield Raw(kind, number, payload, view[at : at + size])
         at += size
 
 
