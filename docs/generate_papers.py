@@ -7,6 +7,7 @@ tables: Table 4 of the paper on IoT series, Tables 3 and 5 of the one on adversa
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,19 @@ def iot() -> str:
     return "\n".join(lines)
 
 
+def reproduction(paper: str) -> str:
+    """What `trainer reproduce` wrote as Markdown into docs/results/PAPER, headings one level below the page's."""
+    files = sorted((RESULTS / paper).glob("*.md"))
+    if not files:
+        return f"`trainer reproduce {paper}` makes the paper's own tables and figures; none are published here yet."
+    texts = [path.read_text(encoding="utf-8").strip() for path in files]
+    return re.sub(r"^#+ ", "#### ", "\n\n".join(texts), flags=re.MULTILINE)
+
+
 def render(page: str) -> str:
-    """The page with both tables replaced."""
-    for name, table in (("ecg", ecg()), ("iot", iot())):
+    """The page with its tables replaced."""
+    parts = (("ecg", ecg()), ("iot", iot()), ("ecg-own", reproduction("ecg")), ("iot-own", reproduction("iot")))
+    for name, table in parts:
         begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
         before, rest = page.split(begin, 1)
         page = f"{before}{begin}\n{table}\n{end}{rest.split(end, 1)[1]}"
