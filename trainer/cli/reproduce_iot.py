@@ -46,6 +46,10 @@ def iot(
     cache: Annotated[
         Path, typer.Option("--cache", help="Where trained networks and checkpoints are kept.")
     ] = Path("~/.cache/wavewall/iot"),
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Processes side by side; quick takes a core each, full scale one."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that --out holds.")] = False,
     report_only: Annotated[
         bool,
@@ -61,13 +65,14 @@ def iot(
     from trainer.reproduce.iot.archive import datasets as known
     from trainer.reproduce.iot.plan import scaled, wanted
 
-    scaled(scale.value, epsilon)  # a mistake in it is told before anything is loaded
+    size = scaled(scale.value, epsilon)
     place = data if data is not None else default_archive()
     asked = wanted(table or (), figure or (), datasets or (), known(place), seeds)
     load_keras()
     from trainer.reproduce.iot.run import Call, reproduce
 
-    call = Call(asked, scale.value, place, out, cache.expanduser(), resume, not report_only, epsilon)
+    side_by_side = workers or (min(4, os.cpu_count() or 1) if scale is IotScale.QUICK else 1)
+    call = Call(asked, size, place, out, cache.expanduser(), resume, not report_only, side_by_side)
     with native_notes_hidden(), progress_line() as tell:
         results = reproduce(call, tell)
     if results["missing"]:

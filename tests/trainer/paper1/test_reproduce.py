@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from trainer.cli import app
+from trainer.errors import TrainingError
 from trainer.reproduce.iot import plan, recipes, table4
 from trainer.reproduce.iot.archive import datasets, prepare
 
@@ -89,6 +90,28 @@ def test_every_table_and_figure_and_a_second_call(tmp_path: Path, tiny: None) ->
     other = run(*call, "--resume", "--epsilon", 0.2)
     assert other.exit_code == 1
     assert "epsilon" in other.output
+
+
+@pytest.mark.slow
+def test_datasets_side_by_side(tmp_path: Path) -> None:
+    from trainer.reproduce.iot.run import Call, reproduce
+
+    archive = tmp_path / "archive"
+    for name, samples in (("One", 24), ("Two", 30)):
+        write_set(archive, name, samples=samples)
+    wanted = plan.wanted((2,), (6,), ("One", "Two"), datasets(archive), 1)
+    told: list[str] = []
+    call = Call(wanted, TINY, archive, tmp_path / "out", tmp_path / "cache", workers=2)
+    results = reproduce(call, told.append)
+    assert results["missing"] == []
+    assert set(results["refusal"]["datasets"]) == {"One", "Two"}
+    assert "foreign" in results["refusal"]["pooled"]["accepted"]
+    assert told[-1].startswith("[100 %]")
+    spoilt = plan.wanted((4,), (), ("One", "Two"), datasets(archive), 1)
+    facts = tmp_path / "out" / "cells" / "One"
+    (facts / "facts.json").write_text(json.dumps({"networks": [], "cell": {"digest": "another"}}))
+    with pytest.raises(TrainingError, match="other data than"):
+        reproduce(replace(call, wanted=spoilt, resume=True, workers=1), told.append)
 
 
 def test_a_cell_of_another_recipe_is_made_again(tmp_path: Path) -> None:

@@ -8,18 +8,19 @@ Full scale goes: best defence of each dataset, the paper's rows, further seeds.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from trainer.errors import EvaluationError
 from trainer.evaluate.report import write_text
 from trainer.reproduce.cells import SETTINGS, Cells, write_json
-from trainer.reproduce.iot import drawings, examples, refusal, table4
+from trainer.reproduce.iot import drawings, examples, refusal, table4, workers
 from trainer.reproduce.iot.grid import Grid, MissingCellError
 from trainer.reproduce.iot.nets import Nets
-from trainer.reproduce.iot.plan import EPSILON, EXAMPLE, PAPER, Wanted, scaled
+from trainer.reproduce.iot.plan import EXAMPLE, PAPER, Scale, Wanted
 from trainer.reproduce.iot.recipes import NETS
 from trainer.reproduce.iot.report import html
 
@@ -43,13 +44,13 @@ class Call:
     """One call of the command."""
 
     wanted: Wanted
-    scale: str
+    scale: Scale
     data: Path
     out: Path
     cache: Path
     resume: bool = False
     compute: bool = True
-    epsilon: float = EPSILON
+    workers: int = 1
 
 
 def open_folder(call: Call) -> Cells:
@@ -63,37 +64,49 @@ def open_folder(call: Call) -> Cells:
         raise EvaluationError(f"{call.out}: holds a run already; go on with it with --resume, or give another --out")
     if not call.compute and not (call.out / SETTINGS).exists():
         raise EvaluationError(f"{call.out}: holds no run to report on")
-    return Cells(call.out, asdict(scaled(call.scale, call.epsilon)))
+    return Cells(call.out, asdict(call.scale))
 
 
 def reproduce(call: Call, tell: Tell = lambda line: None) -> dict[str, Any]:
     """Make what is wanted; gives the results that the report shows."""
-    scale = scaled(call.scale, call.epsilon)
     cells = open_folder(call)
-    nets = Nets(call.cache, scale, tell)
-    grid = Grid(cells, nets, scale, call.data, tell, compute=call.compute)
+    nets = Nets(call.cache, call.scale, tell)
+    grid = Grid(cells, nets, call.scale, call.data, tell, compute=call.compute)
     if call.compute:
         for name in call.wanted.datasets:  # a mistake in the data is told before hours of work
             grid.data(name)
-        _work(call, grid, tell)
+        batches = batched(plan(call, grid))
+        clock = Clock(sum(job.cost for batch in batches for job in batch), tell)
+        if min(call.workers, len(batches)) > 1:
+            workers.spread(call, batches, clock, lambda: write(call, grid))
+        else:
+            for batch in batches:
+                grid.nets.forget()
+                for job in batch:
+                    job.make()
+                    clock.done(job)
+                write(call, grid)
     return write(call, grid)
 
 
-def _work(call: Call, grid: Grid, tell: Tell) -> None:
-    jobs = list(plan(call, grid))
-    total = sum(job.cost for job in jobs)
-    began, done, before = time.monotonic(), 0.0, ""
-    for k, job in enumerate(jobs, 1):
-        if job.dataset != before:
-            grid.nets.forget()
-            before = job.dataset
-        job.make()
-        done += job.cost
-        spent = time.monotonic() - began
-        left = spent * (total - done) / done
-        tell(f"[{k}/{len(jobs)}] {job.name}: done, {_duration(spent)} gone, about {_duration(left)} left")
-        if k == len(jobs) or jobs[k].dataset != job.dataset:
-            write(call, grid)
+def batched(jobs: Iterable[Job]) -> list[list[Job]]:
+    """Neighbours of one dataset together: they share loaded networks and compiled steps."""
+    return [list(group) for _, group in groupby(jobs, key=lambda job: job.dataset)]
+
+
+class Clock:
+    """Tells what is done and how long the rest will take, by the jobs' cost."""
+
+    def __init__(self, total: float, tell: Tell) -> None:
+        self.total, self.tell, self._done, self._began = total, tell, 0.0, time.monotonic()
+
+    def done(self, *jobs: Job) -> None:
+        self._done += sum(job.cost for job in jobs)
+        spent = time.monotonic() - self._began
+        left = spent * (self.total - self._done) / self._done
+        name = jobs[0].name if len(jobs) == 1 else f"{jobs[0].dataset}, {len(jobs)} results"
+        share = 100 * self._done / self.total
+        self.tell(f"[{share:3.0f} %] {name}: {_duration(spent)} gone, about {_duration(left)} left")
 
 
 def plan(call: Call, grid: Grid) -> Iterator[Job]:
@@ -102,11 +115,11 @@ def plan(call: Call, grid: Grid) -> Iterator[Job]:
     first = example(w)
     # the cheapest dataset first: what is finished early is seen early
     names = sorted(w.datasets, key=lambda n: _size(grid, n))
-    if 4 in w.tables and call.scale == "full":
+    if 4 in w.tables and call.scale.name == "full":
         for name in names:
             yield from _best(grid, name, 0)
     for name in names if 4 in w.tables else ():
-        if call.scale != "full":
+        if call.scale.name != "full":
             yield from _best(grid, name, 0)
         yield from _paper(grid, name, 0)
         if name == first:

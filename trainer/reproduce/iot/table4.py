@@ -22,7 +22,15 @@ COLUMNS = (
     "best_adaptive",
     "ceiling",
 )
-MORE = ("two_stage_clean", "two_stage_fgsm_paper", "two_stage_adaptive", "int8_clean", "int8_adaptive")
+MORE = (
+    "resnet_fgsm_predicted",
+    "encdec_fgsm_predicted",
+    "two_stage_clean",
+    "two_stage_fgsm_paper",
+    "two_stage_adaptive",
+    "int8_clean",
+    "int8_adaptive",
+)
 
 
 def share(text: str) -> float:
@@ -45,6 +53,8 @@ def figures(grid: Grid, name: str, seed: int) -> dict[str, Any]:
         "best_fgsm": lambda: share(grid.white("best", name, seed)["fgsm"]),
         "best_adaptive": lambda: adaptive("best"),
         "ceiling": lambda: float(grid.facts(name)["ceiling"]),
+        "resnet_fgsm_predicted": lambda: share(grid.undefended("resnet", name, seed)["fgsm_predicted"]),
+        "encdec_fgsm_predicted": lambda: share(grid.grey("joint", name, seed)["fgsm_predicted"]),
         "two_stage_clean": lambda: share(grid.grey("two_stage", name, seed)["clean"]),
         "two_stage_fgsm_paper": lambda: share(grid.grey("two_stage", name, seed)["fgsm_true"]),
         "two_stage_adaptive": lambda: adaptive("two_stage"),
