@@ -49,7 +49,7 @@ class Machine:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._log = root.with_name(root.name + ".console")
-        self._leader = 0
+        self.leader = 0
 
     def boot(self) -> Machine:
         nspawn = f"systemd-nspawn -q -D {self.root} -b --register=no --keep-unit --hostname=gateway"
@@ -60,8 +60,8 @@ class Machine:
         until = time.monotonic() + 60
         while time.monotonic() < until:
             assert self._process.poll() is None, self._log.read_text(errors="replace")
-            self._leader = self._leader or self._find_leader()
-            if self._leader and self.run("systemctl is-system-running", check=False).strip() == "running":
+            self.leader = self.leader or self._find_leader()
+            if self.leader and self.run("systemctl is-system-running", check=False).strip() == "running":
                 return self
             time.sleep(0.2)
         state = self.run("systemctl --failed --no-pager; systemctl list-jobs --no-pager", check=False)
@@ -81,7 +81,7 @@ class Machine:
     def run(self, command: str, check: bool = True, timeout: float = 600) -> str:
         """Standard output and error of a shell command inside."""
         done = subprocess.run(
-            ["nsenter", "-t", str(self._leader), "-m", "-u", "-i", "-p", "-C", "--root", "--wd", "sh", "-c", command],
+            ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-p", "-C", "--root", "--wd", "sh", "-c", command],
             capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL,
             env={"PATH": PATH, "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"},
         )  # fmt: skip
