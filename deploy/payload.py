@@ -38,7 +38,7 @@ _UNUSED = (
     "trainer", "bin", "numpy/**/tests", "numpy/_core/_*_tests*.so", "ai_edge_litert/libLiteRtWebGpuAccelerator.so",
     *(f"ai_edge_litert/{name}" for name in ("aot", "tools", "vendors")),
 )  # fmt: skip
-EXTRAS = ("dashboard", "metrics")
+EXTRAS = ("dashboard", "metrics", "cluster")
 # What pip notes about this very installation.
 _NOTES = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
 

@@ -61,7 +61,9 @@ def debs(wheel: Path, kept: Path) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def gateway_root(kept: Path) -> Path:
     """A small Debian with systemd, as a gateway has it before anything of ours is there. Copy it, don't change it."""
-    packages = "systemd systemd-sysv dbus udev python3 python3-venv python3-apt adduser ca-certificates libstdc++6"
+    packages = (
+        "systemd systemd-sysv dbus udev python3 python3-venv python3-apt adduser ca-certificates libstdc++6"
+    )
     return debian(kept / "gateway", packages.split())
 
 

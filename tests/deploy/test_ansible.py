@@ -23,7 +23,11 @@ def run(name: str, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).with_name(name)
     path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
-        [program, *words], cwd=ANSIBLE, capture_output=True, text=True, env={**os.environ, "PATH": path, **env}
+        [program, *words],
+        cwd=ANSIBLE,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": path, **env},
     )
 
 
@@ -40,7 +44,9 @@ def test_the_linter_is_content():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_role_makes_a_gateway_and_then_changes_nothing(machine: Machine, debs: dict[str, Path], tmp_path: Path):
+def test_the_role_makes_a_gateway_and_then_changes_nothing(
+    machine: Machine, debs: dict[str, Path], tmp_path: Path
+):
     variables: dict[str, Any] = {
         "nspawn_leader": machine.leader, "nspawn_root": str(machine.root), "ansible_connection": "nspawn",
         "ansible_become": False, "ansible_python_interpreter": "/usr/bin/python3",
@@ -59,7 +65,10 @@ def test_the_role_makes_a_gateway_and_then_changes_nothing(machine: Machine, deb
     assert "s3cret" not in first.stdout
     machine.wait("wavewall-agent", "active", 20)
     assert machine.show("wavewall-pull.timer", "ActiveState")["ActiveState"] == "active"
-    assert machine.run("stat -c %a /etc/wavewall/mqtt-password /etc/wavewall/agent.toml").split() == ["600", "640"]
+    assert machine.run("stat -c %a /etc/wavewall/mqtt-password /etc/wavewall/agent.toml").split() == [
+        "600",
+        "640",
+    ]
     assert "LoadCredential=" in machine.run("systemctl cat wavewall-agent")
     again = run("ansible-playbook", "-i", str(tmp_path / "inventory.json"), "playbook.yml", **env)
     assert again.returncode == 0, again.stdout + again.stderr

@@ -1,4 +1,4 @@
-"""compose.yaml: valid by compose's own schema, and its parts work together where a container is not needed for it."""
+"""compose.yaml and compose.cluster.yaml: valid by the schema of compose, and their parts work together."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tests.integration.rig import wait_for
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
 
-@pytest.fixture(scope="module")
-def compose() -> dict[str, Any]:
-    return dict(yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8")))
+@pytest.fixture(scope="module", params=["compose.yaml", "compose.cluster.yaml"])
+def compose(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return dict(yaml.safe_load((DEPLOY / request.param).read_text("utf-8")))
 
 
 @pytest.mark.package
@@ -129,4 +129,46 @@ def test_agent_and_broker_of_the_file_meet_over_tls(tmp_path: Path):
         finally:
             for part in reversed(parts):
                 part.terminate()
+                part.wait(15)
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+def test_three_servers_of_the_cluster_file_take_streams_and_a_classifier(tmp_path: Path):
+    """With this machine's ports in place of the containers' names."""
+    ports = {f"nats-{n}": (free_port(), free_port(), free_port()) for n in (1, 2, 3)}
+    config = (DEPLOY / "compose" / "nats.conf").read_text("utf-8")
+    for name, (_, _, route) in ports.items():
+        config = config.replace(f"{name}:6222", f"127.0.0.1:{route}")
+    agent = (DEPLOY / "compose" / "classifier.toml").read_text("utf-8")
+    for name, (client, _, _) in ports.items():
+        agent = agent.replace(f"{name}:4222", f"127.0.0.1:{client}")
+    (tmp_path / "classifier.toml").write_text(agent)
+    program = shutil.which("nats-server")
+    assert program, "nats-server is not installed; run: make deps"
+    parts = []
+    with (tmp_path / "log").open("wb") as log:
+        for name, (client, mqtt, route) in ports.items():
+            own = config.replace("0.0.0.0:4222", f"127.0.0.1:{client}").replace(
+                "0.0.0.0:1883", f"127.0.0.1:{mqtt}"
+            )
+            own = own.replace("0.0.0.0:6222", f"127.0.0.1:{route}").replace("/data", str(tmp_path / name))
+            (tmp_path / f"{name}.conf").write_text(own)
+            env = {**os.environ, "NAME": name}
+            parts.append(
+                subprocess.Popen([program, "-c", tmp_path / f"{name}.conf"], env=env, stdout=log, stderr=log)
+            )
+        command = [sys.executable, "-m", "edge.cli", "cluster"]
+        words = [str(tmp_path / "classifier.toml")]
+        try:
+            init = [*command, "init", *words]
+            wait_for(lambda: subprocess.run(init, capture_output=True).returncode == 0, "the streams", 90.0)
+            said = subprocess.run(
+                [*command, "status", "--json", *words], capture_output=True, text=True, check=True
+            )
+            assert json.loads(said.stdout)["lag"] == 0
+        finally:
+            for part in parts:
+                part.terminate()
+            for part in parts:
                 part.wait(15)
