@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -125,6 +127,7 @@ class MqttPublisher:
     """paho-mqtt, version 5, QoS 1; reconnects by itself and keeps what could not be sent, up to a cap.
 
     Args:
+        tls: encrypts, and checks the broker (tls.py); None sends in the clear.
         make_client: for tests.
     """
 
@@ -136,6 +139,7 @@ class MqttPublisher:
         client_id: str = "",
         username: str | None = None,
         password: str | None = None,
+        tls: ssl.SSLContext | None = None,
         make_client: Callable[..., Any] | None = None,
     ) -> None:
         import paho.mqtt.client as mqtt  # only what forwards needs it
@@ -145,10 +149,13 @@ class MqttPublisher:
         self._client = factory(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5)
         if username is not None:
             self._client.username_pw_set(username, password)
+        if tls is not None:
+            self._client.tls_set_context(tls)
         self._client.max_queued_messages_set(MAX_QUEUED)
         self._client.reconnect_delay_set(1, 30)
         self._client.on_publish = self._on_publish
         self._client.on_connect = self._on_connect
+        self._client.on_connect_fail = self._on_connect_fail
         self._where = f"{host}:{port}"
         self._problem = ""
         self._lock = threading.Lock()
@@ -164,6 +171,16 @@ class MqttPublisher:
     def _on_connect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         del client, userdata, flags, properties
         self._problem = f"{self._where} refused the connection: {reason}" if reason.is_failure else ""
+
+    def _on_connect_fail(self, client: Any, userdata: Any) -> None:
+        del client, userdata
+        # paho calls this while it handles the error, and tells nothing of it.
+        error = sys.exc_info()[1]
+        if isinstance(error, ssl.SSLError):
+            says = getattr(error, "verify_message", "") or error.reason or error
+            self._problem = f"{self._where} is not trusted: {says}"
+        else:
+            self._problem = ""
 
     def _on_publish(self, client: Any, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
         del client, userdata, mid, properties

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -168,6 +169,12 @@ def forward(
     password: Annotated[
         str | None, typer.Option(envvar="WAVEWALL_MQTT_PASSWORD", help="Better given by the variable.")
     ] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="Encrypt, and check the broker; port 8883 unless given.")] = False,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="PEM file of the authorities that may vouch for the broker, else the system's.")
+    ] = None,
+    cert_file: Annotated[Path | None, typer.Option(help="This bridge's certificate (PEM).")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="Its private key (PEM), mode 0600.")] = None,
 ) -> None:
     """Pass a device's samples on to an MQTT broker, for an agent elsewhere. Needs no model and little memory."""
     from firmware_bridge import codec
@@ -177,13 +184,20 @@ def forward(
     from firmware_bridge.receiver import Receiver
 
     checked = check_dialect(dialect)
-    host, _, number = broker.rpartition(":") if ":" in broker else (broker, "", "1883")
+    host, _, number = broker.rpartition(":") if ":" in broker else (broker, "", "8883" if tls else "1883")
     if not number.isdigit() or not 0 < int(number) < 1 << 16:
         raise BrokerError(f"broker {broker!r} is not HOST or HOST:PORT")
     samples_topic(base, node, stream_id or "x")
+    context = None
+    if tls:
+        from firmware_bridge.tls import make_context
+
+        context = make_context(ca_file, cert_file, key_file)
+    elif ca_file or cert_file or key_file:
+        raise BrokerError("files for TLS are given, but not --tls")
     stop = stop_on_signal()
     stream = open_stream(port, baud)
-    publisher = MqttPublisher(host, int(number), username=username, password=password)
+    publisher = MqttPublisher(host, int(number), username=username, password=password, tls=context)
     decoder, batcher, asker = FrameDecoder(checked), Batcher(rate), Receiver(resend=False)
     said = ""
     try:

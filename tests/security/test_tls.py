@@ -16,6 +16,9 @@ import pytest
 from edge.config import MqttSettings
 from edge.mqtt_link import MqttLink
 from edge.settings import ConfigError, load_settings
+from firmware_bridge.errors import BrokerError, KeyFileError
+from firmware_bridge.forwarder import MqttPublisher
+from firmware_bridge.tls import make_context
 from tests.conftest import free_port
 from tests.edge.agent.helpers import signal
 from tests.edge.tiny import HOP, RATE_HZ, WINDOW
@@ -272,3 +275,29 @@ def test_a_password_over_a_plain_network_is_warned_of(bundle: Path, caplog: pyte
     Agent(load_settings(None, env, {**flags, "mqtt.tls": "true"}))
     Agent(load_settings(None, env, {**flags, "mqtt.host": "localhost"}))
     assert "unencrypted" not in caplog.text
+
+
+def test_the_bridge_for_thin_gateways_speaks_tls_too(ca: Authority, tmp_path: Path):
+    mutual = ("require_certificate true", "use_identity_as_username true")
+    made = tls_broker(tmp_path, ca, ca.issue("broker", hosts=(HOST,)), *mutual)
+    made.start()
+    mine = ca.issue("device-1")
+    good = MqttPublisher(HOST, made.port, tls=make_context(ca.cert, mine.cert, mine.key))
+    other = Authority(tmp_path, "somebody else")
+    bad = MqttPublisher(HOST, made.port, tls=make_context(other.cert, mine.cert, mine.key))
+    try:
+        good.publish("wavewall/gw1/stream/s1/samples", b"x")
+        wait_for(lambda: good.published == 1, "the acknowledgement", 10)
+        wait_for(lambda: "is not trusted" in bad.problem, "the reason", 10)
+        assert bad.published == 0
+    finally:
+        good.close()
+        bad.close(0)
+        made.stop()
+    mine.key.chmod(0o644)
+    with pytest.raises(KeyFileError, match="chmod 600"):
+        make_context(ca.cert, mine.cert, mine.key)
+    with pytest.raises(BrokerError, match="belong together"):
+        make_context(ca.cert, mine.cert, None)
+    with pytest.raises(BrokerError, match="cannot be used for TLS"):
+        make_context(mine.key, None, None)
