@@ -279,6 +279,7 @@ class Agent:
                 silent_s=self.settings.pipeline.silent_s,
                 events=self._deciding,
                 update=self.updater.facts,
+                chain=lambda: None if self._chain is None else self._chain.facts(),
                 recorded=None if folder is None else RecordedSamples(folder / "samples"),
             )
             self.dashboard = Dashboard(settings, subject)

@@ -12,7 +12,7 @@ import base64
 import hashlib
 import json
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, Literal
@@ -158,6 +158,8 @@ class Chain:
         self._lock = threading.Lock()
         self._heads: OrderedDict[str, Head] = _parse_heads(before)
         self._unchecked: dict[str, int] = {}  # results since the last checkpoint
+        self._noted: Counter[str] = Counter()
+        self._noted_at = 0.0
 
     def link(self, result: Result) -> Result:
         """The result with its `prev`; notes that are due go out before it."""
@@ -192,9 +194,24 @@ class Chain:
             plain = {stream: [h.boot_id, h.seq, h.digest] for stream, h in self._heads.items()}
         return json.dumps(plain, separators=(",", ":"))
 
+    def facts(self) -> dict[str, object]:
+        """For people who look on. Any thread."""
+        with self._lock:
+            return {
+                "signed": self._signer is not None,
+                "streams": len(self._heads),
+                "checkpoints": self._noted["checkpoint"],
+                "tombstones": self._noted["tombstone"],
+                "last_note": rfc3339(self._noted_at) if self._noted_at else "",
+                "every": self._every,
+            }
+
     def note(self, kind: Kind, stream: str, boot_id: str, facts: Mapping[str, Any]) -> ChainNote:
         """A signed note, e.g. the tombstone of a spool. Any thread."""
         made = ChainNote(kind, self._utc(), boot_id, stream, facts)
+        with self._lock:
+            self._noted[kind] += 1
+            self._noted_at = made.t
         return made if self._signer is None else self._signer.sign(made)
 
     def _begin(self, stream: str, head: Head | None) -> str:

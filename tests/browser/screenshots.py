@@ -6,6 +6,7 @@ From a real agent and broker, with the demo's synthetic recording; nothing in th
 from __future__ import annotations
 
 import io
+import shutil
 import sys
 import tempfile
 import time
@@ -45,11 +46,12 @@ def trouble(place: Ward) -> None:
 
 
 def shoot(browser: Browser, folder: Path) -> None:
+    shutil.rmtree("out/ward", ignore_errors=True)
     with tempfile.TemporaryDirectory() as made:
-        more = ("--dashboard-attack", "true", "--pipeline-silent-s", 300)
+        more = ("--dashboard-attack", "true", "--pipeline-silent-s", 300, "--chain-enabled", "true", "--chain-every", 5)
         faults, settings = Faults(lead_off=0.008, seed=4), DeviceSettings("monitor-2")
         loose = Simulator(open_recordings(DEMO), loop=True, faults=faults, settings=settings)
-        more = (*more, "--source", f"serial:{loose.port}")
+        more = (*more, "--durability-folder", "out/ward", "--source", f"serial:{loose.port}")
         with loose, ward(Path(made), *more, speed=1.0) as place, Player(place, WARD, speed=1.5):
             trouble(place)
             page = browser.new_page(viewport={"width": 1280, "height": 800})

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.rig import Player, until, ward
 
 STREAMS = [f"bed-{n:03d}" for n in range(200)]
-SETTLED_S, WHOLE_S = 28.0, 66.0
+SETTLED_S, WHOLE_S = 24.0, 62.0
 
 
 def test_two_hundred_streams_for_a_minute_leave_page_and_agent_flat(page: Page, tmp_path: Path):

@@ -18,7 +18,10 @@ from tests.browser.rig import Ward, axe, strip_state, until, ward
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
     """A simulated device at ten times real time, and two streams of live devices, one with a gap."""
-    with ward(tmp_path_factory.mktemp("ward"), "--dashboard-attack", "true") as made:
+    folder = tmp_path_factory.mktemp("ward")
+    more = ("--dashboard-attack", "true", "--dashboard-history-s", 60, "--chain-enabled", "true")
+    more = (*more, "--durability-folder", folder / "durable")
+    with ward(folder, *more) as made:
         made.fill("bed-1", 42.0)
         made.fill("bed-2", 42.0, offset_s=50.0, gap_s=4.0)
         yield made
@@ -101,6 +104,19 @@ def test_the_strip_pauses_scrolls_zooms_and_comes_back(page: Page, place: Ward):
     assert runs[1][0] - runs[0][1] == pytest.approx(4.0, abs=0.01)
 
 
+def test_scrolling_back_goes_on_in_the_recorder(page: Page, place: Ward):
+    """What memory no longer holds, after more than a minute of the signal."""
+    page.goto(f"{place.url}#/stream/simulated-1")
+    until(page, "page.timeline.end - page.timeline.start > 55", 30)
+    start = page.evaluate("window.wavewall.page.timeline.start")
+    page.locator(".strip").focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("PageUp")
+    until(page, f"page.timeline.start < {start} - 20", 10)
+    runs = strip_state(page)["runs"]
+    assert all(a[1] <= b[0] + 0.01 for a, b in itertools.pairwise(runs)), runs
+
+
 def test_pictures_and_records_are_saved(page: Page, place: Ward, tmp_path: Path):
     page.goto(f"{place.url}#/stream/bed-1")
     until(page, "page.shown")
@@ -175,6 +191,8 @@ def test_health_and_tampering(page: Page, place: Ward):
     expect(page.locator("#sources")).to_contain_text("simulated-1")
     expect(page.locator("#faults")).to_contain_text("gaps in the signal")
     expect(page.locator("#update")).to_contain_text("None since the start")
+    expect(page.locator("#chain")).to_contain_text("checkpoints")
+    expect(page.locator("#disk")).to_contain_text("recorder")
     page.wait_for_selector(".plot canvas")
     assert axe(page) == []
 

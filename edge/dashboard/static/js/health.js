@@ -42,13 +42,14 @@ export class HealthPage {
     });
     this.count = h("span", { class: "muted", role: "status" });
     const card = (title, ...children) => h("section", { class: "card" }, h("h2", {}, title), ...children);
-    fill(root, h("h1", {}, S.health.title),
+    fill(root, h("h1", {}, S.health.title), part("reasons"),
       h("div", { class: "two" },
         card(S.health.rate, h("p", { class: "muted" }, S.health.rateHint), this.rateNone, this.rateBox),
         card(S.health.most, part("most"))),
       h("div", { class: "three" },
         card(S.health.chain, part("chain")), card(S.health.faults, part("faults")), card(S.health.update, part("update"))),
-      h("div", { class: "two" }, card(S.health.sources, part("sources")), card(S.health.sinks, part("sinks"))),
+      h("div", { class: "three" }, card(S.health.sources, part("sources")), card(S.health.sinks, part("sinks")),
+        card(S.health.disk, part("disk"))),
       h("section", { class: "card" },
         h("div", { class: "tools" }, h("h2", {}, S.health.events), this.search, this.count), this.list.root),
       card(S.health.about, part("about")));
@@ -90,7 +91,8 @@ export class HealthPage {
       S.health.table.share], facts.suspected.map((row) => [
       h("a", { href: `#/stream/${encodeURIComponent(row.stream)}` }, row.stream), row.suspect, row.windows,
       `${((100 * row.suspect) / Math.max(1, row.windows)).toFixed(1)} %`])) : h("p", { class: "muted" }, S.health.noneSuspected));
-    fill(this.chain, facts.chain ? [h("p", {}, S.health.chainOk), pairs(facts.chain)]
+    fill(this.chain, facts.chain ? [h("p", { class: "muted" }, facts.chain.signed ? S.health.chainSigned
+      : S.health.chainPlain), pairs(facts.chain)]
       : h("p", { class: "muted" }, S.health.chainOff));
     fill(this.update, facts.update?.last || (facts.update && facts.update.stage !== "serving")
       ? pairs({ stage: facts.update.stage, ...facts.update.last }) : h("p", { class: "muted" }, S.health.noUpdate));
@@ -102,6 +104,9 @@ export class HealthPage {
       : h("p", { class: "muted" }, S.health.noFaults));
     fill(this.sources, (health.sources || []).map((one) => pairs(one)));
     fill(this.sinks, (health.sinks || []).map((one) => pairs(one)));
+    fill(this.disk, health.disk?.length ? health.disk.map((one) => pairs(one))
+      : h("p", { class: "muted" }, S.health.diskOff));
+    fill(this.reasons, (health.reasons || []).map((one) => h("p", { class: "notice" }, one)));
     const { bundle, ...rest } = info;
     fill(this.about, h("div", { class: "pair" }, pairs(rest), pairs(bundle)));
     this.app.health(health);
@@ -156,7 +161,7 @@ function table(heads, rows) {
 function pairs(facts) {
   const shown = Object.entries(facts).filter(([, value]) => value !== "" && value !== null
     && !(typeof value === "object" && Object.keys(value).length === 0));
-  return h("dl", {}, shown.map(([name, value]) => [h("dt", {}, name.replaceAll("_", " ")),
+  return h("dl", {}, shown.map(([name, value]) => [h("dt", {}, name.replace(/_?bytes$/, (all) => (all === "bytes" ? "size" : "")).replaceAll("_", " ")),
     h("dd", { class: name === "error" ? "bad" : null }, Array.isArray(value) ? value.join(", ")
-      : typeof value === "object" ? Object.entries(value).map(([k, v]) => `${k} ${v}`).join(", ") : String(value))]));
+      : /bytes$/.test(name) ? `${(value / 1e6).toFixed(1)} ${S.units.mb}` : typeof value === "object" ? Object.entries(value).map(([k, v]) => `${k} ${v}`).join(", ") : String(value))]));
 }

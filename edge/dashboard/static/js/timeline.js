@@ -125,13 +125,21 @@ export class Timeline {
     if (this.runs.length && this.runs[this.runs.length - 1].n === 0) this.runs.pop();
   }
 
-  // Older samples, from the recorder: only what lies before everything held.
+  // Older samples, from the recorder: only what lies before everything held, by the count where it is the same one.
   prepend(segments) {
-    const start = this.start ?? Infinity;
-    const older = new Timeline();
-    for (const segment of segments) if (segment.t0 < start) older.add(segment);
+    const head = this.runs[0], older = new Timeline();
+    for (const segment of segments) {
+      const same = head && segment.epoch === head.epoch && segment.rate_hz === head.rate
+        && Math.abs(head.t0 - segment.t0 - (head.first - segment.first) / head.rate) < 60 * JUMP_S;
+      if (!same) {
+        if (!head || segment.t0 < head.t0) older.add(segment);
+      } else if (segment.first < head.first) {
+        const n = Math.min(segment.n, head.first - segment.first);
+        older.add({ ...segment, n, t0: head.t0 - (head.first - segment.first) / head.rate });
+      }
+    }
     const last = older.runs[older.runs.length - 1];
-    if (last && last.end > start) last.cutAfter(start);
+    if (head && last && last.end > head.t0 + 0.5 / last.rate) last.cutAfter(head.t0);
     this.runs.unshift(...older.runs.filter((run) => run.n > 0));
     return older.runs.length > 0;
   }
