@@ -16,6 +16,7 @@ from docs.gallery import style
 ANSI = re.compile(r"\x1b\[([0-9;]*)m")
 COLOURS = {"1": "b", "31": "r", "32": "g", "33": "y"}
 LINE, LEFT, COLUMNS = 17, 16, 112
+SPEED = 2.0  # nobody looks at a picture for half a minute
 HOLD_S = 8.0  # the last picture stays, then it begins again
 LABEL = "A terminal during the attack demo: verdicts of an undefended and a defended model side by side"
 Line = tuple[float, str]  # seconds since the start, text with its colours
@@ -51,7 +52,7 @@ def record(seconds: float) -> list[Line]:
 
 def svg(lines: list[Line], command: str) -> str:
     """Lines that appear one by one, over and over; a still picture where motion is not wanted."""
-    shown = [(0.0, f"\x1b[1m$ {command}\x1b[0m"), *((t + 0.6, line) for t, line in wrapped(lines))]
+    shown = [(0.0, f"\x1b[1m$ {command}\x1b[0m"), *((0.6 + t / SPEED, line) for t, line in wrapped(lines))]
     total = shown[-1][0] + HOLD_S
     height, width = LINE * len(shown) + 28, LEFT * 2 + round(COLUMNS * 7.25)
     rules, texts = [], []
