@@ -30,7 +30,7 @@ _KNOWN = {
     "late": ("", "Samples that came twice or too late."),
     "verdicts": ("status", "Windows whose status is not ok."),
     "dropped": ("reason", "What was dropped: messages, blocks, windows or results."),
-    "restarts": ("source", "Sources started again after a failure."),
+    "restarts": ("part", "Parts started again after a failure, the interpreter among them."),
     "events": ("message", "Events begun and ended, by kind."),
 }
 

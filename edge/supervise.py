@@ -51,14 +51,18 @@ class Supervisor:
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
         self._metrics, self._clock = metrics, clock
-        self._names: dict[str, int] = {}
+        self._names: set[str] = set()
         self._down: dict[str, str] = {}
         self._pulses: dict[str, tuple[Pulse, Callable[[], bool]]] = {}
 
     def name(self, wanted: str) -> str:
-        """A name that no part has had yet: two serial ports are source-serial and source-serial-2."""
-        count = self._names[wanted] = self._names.get(wanted, 0) + 1
-        return wanted if count == 1 else f"{wanted}-{count}"
+        """A name that no part has now: two serial ports are source-serial and source-serial-2."""
+        name, count = wanted, 1
+        while name in self._names:
+            count += 1
+            name = f"{wanted}-{count}"
+        self._names.add(name)
+        return name
 
     def pulse(
         self, name: str, stop: threading.Event, excused: Callable[[], bool] = lambda: False
@@ -91,6 +95,7 @@ class Supervisor:
         finally:
             self._down.pop(name, None)
             self._pulses.pop(name, None)
+            self._names.discard(name)
 
     @property
     def down(self) -> dict[str, str]:

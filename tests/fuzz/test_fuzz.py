@@ -51,9 +51,9 @@ def test_any_bytes_parse_or_raise_our_own_error(name: str, data: bytes):
 @pytest.mark.slow
 def test_the_fuzzer_finds_nothing_in_a_moment():
     """Guided by coverage where atheris is installed."""
-    names = ("payload", "request", "toml", "csv")
+    names = ("payload", "request")
     words = [word for name in names for word in ("--target", name)]
-    command = [sys.executable, "-m", "tests.fuzz.run", "--seconds", "12", *words]
+    command = [sys.executable, "-m", "tests.fuzz.run", "--seconds", "8", *words]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("ok  ") == len(names)

@@ -232,6 +232,8 @@ def test_a_part_that_failed_is_named_in_health_while_it_is_down(
 def test_two_parts_of_one_name_are_told_apart():
     supervisor = Supervisor(Metrics())
     assert [supervisor.name("source-serial") for _ in range(2)] == ["source-serial", "source-serial-2"]
+    supervisor.keep("source-serial", lambda: None, threading.Event())
+    assert supervisor.name("source-serial") == "source-serial"
 
 
 def test_a_part_that_hangs_is_named_and_one_that_waits_is_not():
