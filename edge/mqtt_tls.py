@@ -43,7 +43,12 @@ def refuse_readable_by_others(path: Path, key: str) -> None:
         mode = path.stat().st_mode
     except OSError as error:
         raise ConfigError(f"{key} {path}: {error.strerror or error}", key=key) from error
-    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+    others = stat.S_IRWXG | stat.S_IRWXO
+    given = os.environ.get("CREDENTIALS_DIRECTORY")
+    if given and Path(given) in path.parents:
+        # What systemd hands over (LoadCredential) may carry an access list, which shows as the group's rights.
+        others = stat.S_IRWXO
+    if os.name == "posix" and mode & others:
         says = f"{key} {path}: mode {stat.S_IMODE(mode):04o} lets others read it; run chmod 600 {path}"
         raise ConfigError(says, key=key)
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from edge.config import Settings
+from edge.config import MqttSettings, Settings
+from edge.mqtt_link import password_of
 from edge.settings import ConfigError, _readable, env_name, load_settings, scalar_settings, takes_flag
 from tests.integration.rig import AgentProcess, Broker, agent, wait_for
 
@@ -197,3 +198,24 @@ def test_settings_as_text_hide_it():
     settings = load_settings(None, {"WAVEWALL_MQTT_PASSWORD": CANARY})
     shown = repr(settings) + str(settings) + json.dumps(settings.model_dump(mode="json"))
     assert CANARY not in shown
+
+
+@pytest.mark.parametrize(
+    ("mode", "by_systemd", "taken"),
+    [(0o600, False, True), (0o400, False, True), (0o640, False, False), (0o604, False, False),
+     (0o440, True, True), (0o444, True, False)],
+)  # fmt: skip
+def test_a_file_with_a_secret_is_closed_to_others(
+    mode: int, by_systemd: bool, taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "mqtt-password"
+    path.write_text(CANARY)
+    path.chmod(mode)
+    if by_systemd:
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    settings = MqttSettings(username="u", password_file=path)
+    if taken:
+        assert password_of(settings) == CANARY
+    else:
+        with pytest.raises(ConfigError, match="lets others read it"):
+            password_of(settings)
