@@ -65,7 +65,11 @@ def load_settings(
     origin: dict[str, str] = {}
     if path is not None:
         data = read_toml(path)
-        _check_keys(data, path.name)
+        try:
+            _check_keys(data, path.name)
+        except ConfigError as error:
+            at = line_of(path.read_text("utf-8"), error.key) if path.is_file() else 0
+            raise ConfigError(f"{error} (line {at})" if at else str(error), key=error.key) from None
     for key, value, where in _from_env(env or {}):
         _assign(data, key, value, where)
         origin[key] = where
@@ -286,6 +290,23 @@ def _check_keys(data: Mapping[str, Any], name: str) -> None:
                     _check_table(entry, known, f"{section}.{index}", name)
         elif isinstance(value, Mapping) and isinstance(model, type) and issubclass(model, BaseModel):
             _check_table(value, model, section, name)
+
+
+def line_of(text: str, key: str) -> int:
+    """The line on which a TOML file says `section`, `section.key` or `section.N.key`; 0 where it is not found."""
+    section, *rest = key.split(".")
+    wanted = int(rest[0]) if rest and rest[0].isdecimal() else 0
+    table, count = "", -1
+    for number, line in enumerate(text.splitlines(), 1):
+        head = re.match(r"\s*\[\[?\s*([\w.-]+)\s*\]", line)
+        if head:
+            table = head[1]
+            count += table == section
+            if table == section and not rest:
+                return number
+        elif rest and table == section and count == wanted and re.match(rf"\s*{re.escape(rest[-1])}\s*=", line):
+            return number
+    return 0
 
 
 def _check_table(table: Mapping[str, Any], model: type[BaseModel], at: str, name: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import platform
+import sys
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -67,6 +69,18 @@ def _runtime() -> Any:
             )
             continue
         return module
-    raise RuntimeMissingError(
-        f"no TFLite runtime: {'; '.join(failures)}; install ai-edge-litert or tflite-runtime"
-    )
+    what = advice(platform.machine(), sys.maxsize > 2**32, sys.version_info[:2])
+    raise RuntimeMissingError(f"no TFLite runtime: {'; '.join(failures)}; {what}")
+
+
+def advice(machine: str, is_64_bit: bool, python: tuple[int, int]) -> str:
+    """What to do about it on this kind of machine, by the name its kernel gives it."""
+    if machine.startswith("armv6"):
+        return "there is none for ARMv6 (Pi 1, Zero): take a Pi 2 or later"
+    if not is_64_bit and machine in ("armv7l", "armv8l", "aarch64"):
+        if python >= (3, 12):
+            return "on 32-bit ARM there is one up to CPython 3.11 only: use Debian 12's python3, or the 64-bit system"
+        return "on 32-bit ARM install the Debian package for armhf, or tflite-runtime with numpy below 2"
+    if machine not in ("x86_64", "AMD64", "aarch64", "arm64"):
+        return f"there is none for {machine}; x86-64 and ARM have one"
+    return "install ai-edge-litert or tflite-runtime"

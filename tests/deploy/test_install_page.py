@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.roots import Machine, copy, remove
-from tests.integration.rig import Broker
+from tests.integration.rig import Broker, wait_for
 
 pytestmark = [pytest.mark.systemd, pytest.mark.package, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -42,9 +42,21 @@ def machine(gateway_root: Path, kept: Path, debs: dict[str, Path], wheel: Path) 
     remove(machine.root)
 
 
-def run(machine: Machine, name: str) -> str:
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker on this machine, as the page has it, that also knows the page's user and password."""
+    folder = tmp_path_factory.mktemp("broker")
+    subprocess.run(["mosquitto_passwd", "-b", "-c", str(folder / "passwords"), "attic", "secret"], check=True)
+    broker = Broker(folder, "allow_anonymous true", f"password_file {folder / 'passwords'}")
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+def run(machine: Machine, name: str, broker: Broker) -> str:
     """One block, as a person would type it: it stops at the first line that fails."""
-    return machine.run(f"cd\nset -e\n{blocks()[name]}")
+    block = blocks()[name].replace("localhost:1883", f"localhost:{broker.port}")
+    return machine.run(f"cd\nset -e\n{block}")
 
 
 def test_every_block_has_its_test():
@@ -54,44 +66,34 @@ def test_every_block_has_its_test():
     assert unmarked == 1, "the container's block is the only one that is not run"
 
 
-def test_the_debian_package_from_first_to_last_block(machine: Machine, tmp_path: Path):
-    assert "golden windows agree" in (said := run(machine, "deb"))
+def test_the_debian_package_from_first_to_last_block(machine: Machine, broker: Broker):
+    said = run(machine, "deb", broker)
+    assert "golden windows agree" in said
     assert "active (running)" in said
 
-    said = run(machine, "init")
+    said = run(machine, "init", broker)
     assert "wrote /etc/wavewall/agent.toml" in said
     assert "ready in" in said
     assert 'id = "attic"' in machine.run("cat /etc/wavewall/agent.toml")
-    assert "every check passed" in run(machine, "reload")
+
+    said = run(machine, "reload", broker)
+    assert "every check passed" in said
     machine.wait("wavewall-agent", "active", 20)
 
-    run(machine, "second")
+    run(machine, "second", broker)
     machine.wait("wavewall-agent@ward-2", "active", 20)
 
-    # A broker that wants the password; the page's broker is at port 1883, which here may be taken.
-    subprocess.run(
-        ["mosquitto_passwd", "-b", "-c", str(tmp_path / "passwords"), "attic", "secret"], check=True
-    )
-    broker = Broker(tmp_path, "allow_anonymous false", f"password_file {tmp_path / 'passwords'}")
-    broker.start()
-    machine.run(f"sed -i 's/^port = 1883/port = {broker.port}/' /etc/wavewall/agent.toml")
-    try:
-        run(machine, "password")
-        done = subprocess.run(
-            ["mosquitto_sub", "-p", str(broker.port), "-u", "attic", "-P", "secret", "-t", "wavewall/attic/state",
-             "-C", "1", "-W", "15"], capture_output=True, text=True)  # fmt: skip
-        assert "online" in done.stdout, machine.journal("wavewall-agent")
-    finally:
-        broker.stop()
+    run(machine, "password", broker)
+    wait_for(lambda: "u'attic'" in broker.log(), "the agent at the broker under its own name")
 
-    run(machine, "purge")
+    run(machine, "purge", broker)
     assert machine.run("find /opt/wavewall 2>/dev/null; getent passwd wavewall", check=False) == ""
     # what the user made stays; what the package made does not
     assert sorted(machine.run("ls /etc/wavewall").split()) == ["mqtt-password", "ward-2.toml"]
 
 
-def test_the_wheel(machine: Machine):
-    said = run(machine, "wheel")
+def test_the_wheel(machine: Machine, broker: Broker):
+    said = run(machine, "wheel", broker)
     assert "golden windows agree" in said
     unit = machine.run("cat ~/wavewall-agent.service")
     home = machine.run("echo ~").strip()

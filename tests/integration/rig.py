@@ -67,6 +67,10 @@ class Broker:
             self._process.wait(10)
             self._process = None
 
+    def log(self) -> str:
+        """What it has written so far."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
     def freeze(self, seconds: float) -> None:
         """It keeps its connections and does nothing."""
         assert self._process is not None
