@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,8 @@ def _best(grid: Grid, name: str, seed: int) -> Iterator[Job]:
     yield _job(grid, f"{tag} ceiling", name, "picture", lambda: grid.facts(name))
     yield _job(grid, f"{tag} best", name, "best", lambda: grid.train("best", name, seed))
     yield _job(grid, f"{tag} best attacked", name, "attack", lambda: grid.white("best", name, seed))
-    yield _job(grid, f"{tag} best int8", name, "attack", lambda: grid.int8(name, seed))
+    if find_spec("tensorflow"):  # conversion needs it; on a machine with JAX alone this waits for another
+        yield _job(grid, f"{tag} best int8", name, "attack", lambda: grid.int8(name, seed))
 
 
 def _paper(grid: Grid, name: str, seed: int) -> Iterator[Job]:
