@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -405,3 +406,47 @@ def wait(ready: Callable[[], bool], timeout_s: float = 20.0) -> None:
     while not ready():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
+
+
+def test_a_dashboard_that_dies_is_served_again(make: Callable[..., Agent], monkeypatch: pytest.MonkeyPatch):
+    from edge.dashboard.server import Dashboard
+
+    run, failures = Dashboard.run, iter([True])
+
+    def dies(self: Dashboard, stop: threading.Event) -> None:
+        if next(failures, False):
+            raise RuntimeError("no luck")
+        run(self, stop)
+
+    monkeypatch.setattr(Dashboard, "run", dies)
+    made = make(Fed([one("a")], stay=True), **{"dashboard.listen": "127.0.0.1:0"})
+    assert made.dashboard is not None
+    url = made.dashboard.url
+
+    def served() -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=1) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    made.run(until(served))
+    assert made.metrics.by("restarts") == {"dashboard": 1}
+
+
+def test_a_connection_whose_thread_dies_is_opened_again(
+    make: Callable[..., Agent], mosquitto: int, monkeypatch: pytest.MonkeyPatch
+):
+    from edge.mqtt_link import MqttLink
+
+    run, failures = MqttLink.run, iter([True])
+
+    def dies(self: MqttLink, stop: threading.Event) -> None:
+        if next(failures, False):
+            raise RuntimeError("no luck")
+        run(self, stop)
+
+    monkeypatch.setattr(MqttLink, "run", dies)
+    made = make(Fed([one("a")], stay=True), **{"sink": ["mqtt"], "mqtt.port": str(mosquitto)})
+    made.run(until(lambda: made.metrics.count("delivered_mqtt") == 1))
+    assert made.metrics.by("restarts") == {"link": 1}
