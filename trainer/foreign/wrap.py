@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,9 +26,10 @@ from edge.pipeline.golden import check_vectors
 from trainer.data.base import Dataset
 from trainer.errors import ExportError
 from trainer.export import golden, quantize
-from trainer.export.pack import INTENDED_USE, golden_vectors, placeholder
+from trainer.export.pack import golden_vectors, placeholder
 from trainer.export.parity import score_all
 from trainer.foreign import front, keras_model, tflite_graph
+from trainer.foreign.card import build_card
 from trainer.foreign.spec import WindowFile, read_window_file
 from trainer.foreign.windows import Unlabelled, labelled, load
 
@@ -224,7 +223,8 @@ def _pack(
             f"windows held out, less than min_agreement = {file.min_agreement}; give more windows, more front.steps or "
             "more front.levels"
         )
-    card = _card(path, file, windows, made, figures)
+    has_twin = made.joint is not None
+    card = build_card(path, file, windows, figures, made.plan, model=made.model, mode=made.mode, twin=has_twin)
     try:
         bundle = write_bundle(out, manifest(decision), made.model, None, vectors, card, key)
         check_vectors(bundle, Classifier(bundle))
@@ -275,42 +275,3 @@ def _probes(file: WindowFile, windows: Unlabelled) -> list[np.ndarray]:
     x, valid = _golden(file, windows)
     steps = preprocess.parse_steps(file.preprocess)
     return [preprocess.apply(steps, window, mask) for window, mask in zip(x[:4], valid[:4], strict=True)]
-
-
-def _card(
-    path: Path, file: WindowFile, windows: Unlabelled, made: _Made, figures: Mapping[str, Any]
-) -> dict[str, Any]:
-    gradients = (
-        "The float twin beside the bundle gives attacks their gradients."
-        if made.joint is not None
-        else "A TFLite file has no gradients: it can be attacked by noise and by attacks made through another model "
-        "(--through) only, which says little about an attacker who has it in other form."
-    )
-    return {
-        "name": file.name,
-        "intended_use": INTENDED_USE if file.units == "uV" else "As the wrapped classifier's; screening, not control.",
-        "data": {
-            "name": "own unlabelled windows",
-            "units": file.units,
-            "training_windows": len(windows.training),
-            "held_out_windows": len(windows.held_out),
-            "skipped_windows": windows.skipped,
-        },
-        "wrapped": {
-            "file": path.name,
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "weights": "unchanged",
-            "agreement_with_itself": figures["agreement"],
-            "largest_difference_on_the_raw_path": figures["fidelity"],
-            "windows": figures["n"],
-        },
-        "training": made.plan.model_dump(mode="json"),
-        "model": {
-            "file_bytes": len(made.model),
-            "quantization": made.mode,
-            "exported_on": f"{platform.system()} {platform.machine()}",
-        },
-        "evaluation": None,
-        "limits": "Nothing is known of this classifier's accuracy: its windows had no labels. Measure it with `trainer "
-        f"evaluate`. {gradients}",
-    }
