@@ -161,8 +161,8 @@ def _targets(subject: Subject, chosen: TargetChoice) -> tuple[str, ...]:
         typer.echo(f"{subject.name} is a run: only the float target is measured", err=True)
     elif subject.twin_at is None:
         typer.echo(
-            f"{subject.name} has no float twin: only its file is measured, and attacked without gradients (noise) or "
-            "through another model (--through)",
+            f"{subject.name} has no float twin: only its file is measured, and attacked without gradients (square, "
+            "noise) or through another model (--through)",
             err=True,
         )
     return subject.targets

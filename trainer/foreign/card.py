@@ -29,8 +29,8 @@ def build_card(
     gradients = (
         "The float twin beside the bundle gives attacks their gradients."
         if twin
-        else "A TFLite file has no gradients: it can be attacked by noise and by attacks made through another model "
-        "(--through) only, which says little about an attacker who has it in other form."
+        else "A TFLite file has no gradients: it can be attacked by queries (square), by noise and through another "
+        "model (--through) only, which says little about an attacker who has it in other form."
     )
     return {
         "name": file.name,

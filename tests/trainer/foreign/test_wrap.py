@@ -139,10 +139,11 @@ def test_a_tflite_file_runs_to_the_bit_as_before_in_one_graph(place: Path, tmp_p
     # black box only, and said so
     rows = trainer(
         "evaluate", tmp_path / "t.bundle", "--data", place / "labelled.npz", "--split", "all",
-        "--attacks", "clean,noise",
+        "--attacks", "clean,noise,square", "--epsilon", "0.6", "--limit", "10",
     )  # fmt: skip
     assert rows.exit_code == 0, rows.stderr
     assert "no float twin: only its file is measured" in rows.stderr
+    assert "square" in rows.output
     refused = trainer(
         "evaluate", tmp_path / "t.bundle", "--data", place / "labelled.npz", "--split", "all", "--attacks", "pgd"
     )
