@@ -300,7 +300,7 @@ class MqttSource(Section):
         ge=0,
         le=1e6,
         description="A stream may send so many times real time on end; what is more is dropped, so that a flood on it "
-        "does not keep the others waiting. A message counts for 0.05 s at least. 0: no limit.",
+        "does not keep the others waiting. A message counts for 0.05 s at least, and 200 kB for a second. 0: no limit.",
     )
     quota_burst_s: Seconds | None = Field(
         default=None,

@@ -37,8 +37,9 @@ from firmware_bridge.messages import BadFrame, Decoded, Hello
 
 log = logging.getLogger("edge.sources.mqtt")
 
-# A message counts for at least so much of a stream's quota: taking it apart costs something, however little it holds.
-MESSAGE_S = 0.05
+# What a message counts for at least in a stream's quota: taking it apart costs something, however little signal it says
+# to hold. 200 kB are a second of 10 kHz in JSON with room to spare.
+MESSAGE_S, BYTES_PER_S = 0.05, 200_000.0
 LOOK_S = 1.0
 # A slow sensor is silent between its samples: silence is that of so many of them.
 SILENT_SAMPLES = 10.0
@@ -257,15 +258,15 @@ class MqttSamples:
             )
         known = self._streams.peek(stream)
         quota = self._strangers if known is None else known.quota
-        limited = self._settings.quota_speed > 0
-        if limited and not quota.take(MESSAGE_S):
+        limited, least_s = self._settings.quota_speed > 0, max(MESSAGE_S, len(payload) / BYTES_PER_S)
+        if limited and not quota.take(least_s):
             raise PayloadError("over_quota", "more than this stream may send (quota_speed)", field="topic")
         blocks = self._take_apart(stream, payload)
         if blocks:
             self._heard(blocks)
             if limited:
                 signal_s = sum(len(block.values) / block.rate_hz for block in blocks)
-                quota.spend(max(0.0, signal_s - MESSAGE_S))
+                quota.spend(max(0.0, signal_s - least_s))
         return blocks
 
     def _take_apart(self, stream: str, payload: bytes) -> list[SampleBlock]:

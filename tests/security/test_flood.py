@@ -68,6 +68,16 @@ def test_many_empty_messages_are_a_flood_too():
     assert sum(fed.send("a", 0.01) for _ in range(1000)) in (199, 200)  # 10 s in parts of MESSAGE_S
 
 
+def test_a_rate_that_is_too_good_to_be_true_gives_no_more():
+    """A megabyte that claims to be a third of a second costs as much to read as one that does not."""
+    fed = Fed(quota_speed=1, quota_burst_s=10)
+    body = json.dumps({"rate_hz": 1e6, "ch": {"ecg_uv": [1] * 330_000}}).encode()
+    for _ in range(20):
+        fed.source.on_message(Message(f"{ROOT}/a/samples", body, qos=0))
+    assert len(body) > 900_000
+    assert fed.metrics.by("dropped")["over_quota"] >= 17
+
+
 def test_inventing_ids_gives_no_further_quota():
     fed = Fed(quota_speed=1, quota_burst_s=10, max_streams=2)
     assert fed.send("a")
