@@ -1,8 +1,9 @@
 """What the agent itself costs: ``python -m benchmarks.agent --json F``.
 
-Own work for each message and window (beside the model's time), start to ready, and resident memory. Work is
-timed in a process that holds all parts of an agent (see own_work); start and memory are those of a real
-`edge-agent run` that serves eight streams through mosquitto. A message is one second of signal as binary frames.
+Own work for each message and window (beside the model's time), messages a second beside a bare paho loop's, start
+to ready, and resident memory. Work is timed in a process that holds all parts of an agent (see own_work), messages a
+second with sessions that waited (see throughput); start and memory are those of a real `edge-agent run` that serves
+eight streams through mosquitto. A message is one second of signal as binary frames.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import agent_process
+from benchmarks import agent_process, throughput
 from benchmarks.goals import Figure, report
 from benchmarks.own_work import OwnWork
 from edge.errors import EdgeError
 
+BARE_SHARE, BARE_AIM = 50.0, 80.0
 MESSAGE_US, WINDOW_US, READY_S, RESIDENT_MB = 60.0, 400.0, 1.5, 80.0
 
 
@@ -35,6 +37,9 @@ def figures(bundle: str, messages: int, runs: int) -> list[Figure]:
     """Measure everything; medians over runs."""
     binary, text = (own_work(bundle, kind, messages) for kind in ("binary", "json"))
     processes = agent_process.measure(bundle, runs)
+    rates = throughput.measure(bundle, runs)
+    used = {name: statistics.median(getattr(rate, name) for rate in rates) for name in ("bare_us", "agent_us")}
+    bare, agents = (statistics.median(getattr(rate, name) for rate in rates) for name in ("bare", "agent"))
     count = f"median of {binary.messages}"
     return [
         Figure(
@@ -47,6 +52,23 @@ def figures(bundle: str, messages: int, runs: int) -> list[Figure]:
         Figure("own work, a JSON message", text.message_us, "µs", None, "the same second as JSON"),
         Figure("own work, a window", binary.window_us, "µs", WINDOW_US, f"median of {binary.windows}"),
         Figure("the model, a window", binary.model_us, "µs", None, f"{bundle}, one thread"),
+        Figure(
+            "of a bare interpreter",
+            100.0 * binary.model_us / (binary.model_us + binary.window_us),
+            "%",
+            None,
+            f"windows a second; {1e6 / binary.model_us:,.0f} are the interpreter's alone",
+        ),
+        Figure("messages, a bare paho loop", bare, "/s", None, f"counted, {used['bare_us']:.0f} µs of cpu each"),
+        Figure("messages, the agent", agents, "/s", None, f"windowed, {used['agent_us']:.0f} µs of cpu each"),
+        Figure(
+            "of a bare paho loop",
+            100.0 * statistics.median(rate.agent / rate.bare for rate in rates),
+            "%",
+            BARE_SHARE,
+            f"messages a second, aim {BARE_AIM:g} %, median of {runs}",
+            at_least=True,
+        ),
         Figure(
             "start to ready", statistics.median(r.ready_s for r in processes), "s", READY_S, f"{runs} starts"
         ),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import agent, agent_process, own_work
+from benchmarks import agent, agent_process, own_work, throughput
 from benchmarks.goals import Figure, report, table
 from edge.bundle import read_bundle
 from edge.config import BundleSettings
@@ -55,6 +55,16 @@ def test_a_real_agent_is_started_fed_and_stopped(bundle: str):
     assert run.messages == 6
     assert 0.1 < run.ready_s < 30
     assert 20 < run.resident_mb < 500
+
+
+@pytest.mark.slow
+@pytest.mark.integration
+def test_a_bare_loop_and_the_agent_take_the_same_messages(bundle: str):
+    (rates,) = throughput.measure(bundle, 1)
+    assert rates.messages == throughput.STREAMS + 2
+    assert rates.bare > 0
+    assert rates.agent > 0
+    assert 0 < rates.bare_us < 100_000
 
 
 def test_a_missed_goal_is_told_and_gives_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
