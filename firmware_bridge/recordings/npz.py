@@ -39,11 +39,15 @@ def load_arrays(raw: bytes, where: str) -> dict[str, npt.NDArray[Any]]:
                 f"{where}: unpacks to {size} bytes, more than the {MAX_FILE_BYTES} that are read"
             )
         with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
-            return {key: archive[key] for key in _KNOWN if key in archive.files}
+            arrays = {key: archive[key] for key in _KNOWN if key in archive.files}
     except RecordingError:
         raise
     except Exception as error:  # numpy and zipfile raise many kinds on damaged files
         raise RecordingError(f"{where}: not a numpy archive that can be read ({error})") from error
+    for key, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # numpy gives the bytes of a member that does not begin as an array
+            raise RecordingError(f"{where}: {key} is not an array")
+    return arrays
 
 
 def _scalar(arrays: Mapping[str, npt.NDArray[Any]], where: str) -> float | None:
