@@ -114,8 +114,9 @@ def plan(call: Call, grid: Grid) -> Iterator[Job]:
     """Every job of a call, in order."""
     w = call.wanted
     first = example(w)
-    # the cheapest dataset first: what is finished early is seen early
-    names = sorted(w.datasets, key=lambda n: _size(grid, n))
+    # full scale: the cheapest first, since what is finished early is seen early; side by side the longest first, since
+    # one that begins last would be waited for
+    names = sorted(w.datasets, key=lambda n: _size(grid, n), reverse=call.workers > 1)
     if 4 in w.tables and call.scale.name == "full":
         for name in names:
             yield from _best(grid, name, 0)
