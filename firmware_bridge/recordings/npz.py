@@ -130,4 +130,6 @@ def _record(
     if data.dtype.kind in "iu" and data.dtype.itemsize <= 4 and data.dtype != np.uint32:
         return Recording(name, rate_hz, tuple(channels), digital=data)
     plain = tuple(Channel(c.name, c.unit) for c in channels)
-    return Recording(name, rate_hz, plain, analog=(data * np.array(factors)).astype(np.float32))
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, and so no value
+        analog = (data * np.array(factors)).astype(np.float32)
+    return Recording(name, rate_hz, plain, analog=analog)

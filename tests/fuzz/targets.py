@@ -579,6 +579,11 @@ def _npz_entries(data: bytes) -> Sequence[Entry]:
     return npz_entries(Memory({"r.npz": data}), "r.npz", None)[0]
 
 
+def _npz_array(data: bytes) -> Sequence[Entry]:
+    """One array in an archive that is sound otherwise."""
+    return _npz_entries(write_stored({"values.npy": data}))
+
+
 def _npz_corpus() -> list[bytes]:
     return [
         write_arrays({"values": np.arange(90.0), "rate_hz": np.float64(100)}),
@@ -654,6 +659,12 @@ TARGETS: dict[str, Target] = {
         _recording(_ucr_entries),
         lambda: [b"1\t0.1\t0.2\tNaN\n-1\t0.5\t0.6\t0.7\n", b"1 2 3\n\n2 3 4\n"],
         ("firmware_bridge.recordings",),
+    ),
+    "npz-array": Target(
+        _recording(_npz_array),
+        lambda: [read_stored(archive)[name] for archive in _npz_corpus() for name in read_stored(archive)],
+        ("firmware_bridge.recordings", "numpy.lib._format_impl"),
+        1024,
     ),
     "npz": Target(_recording(_npz_entries), _npz_corpus, ("firmware_bridge.recordings",)),
 }  # fmt: skip
