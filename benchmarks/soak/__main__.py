@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.goals import machine
 from benchmarks.soak.load import Senders, Subscriber
-from benchmarks.soak.report import judge, plot
+from benchmarks.soak.report import judge, write
 from benchmarks.soak.rig import HOST, Agent, Broker, Disk, Proxy
 from edge.bundle import read_bundle, resolve_bundle
 
@@ -191,7 +191,7 @@ class Soak:
             "historical": self.subscriber.historical,
             "degraded_reports": dict(self.subscriber.degraded),
             "agent_starts": self.agent.starts,
-            "last_health": self.subscriber.health,
+            "last_counters": self.subscriber.health.get("counters", {}),
         }
 
     def close(self) -> None:
@@ -220,7 +220,7 @@ def main() -> int:
         finally:
             soak.close()
             log = (Path(name) / "agent.log").read_text(errors="replace")
-            (arguments.out / "agent.log").write_text(log[-200_000:])
+            (arguments.out / "agent.log").write_text(log[-200_000:])  # for a look; not among the results
     result = {
         "benchmark": "soak",
         "hours": arguments.hours,
@@ -231,9 +231,8 @@ def main() -> int:
         "events": [asdict(event) for event in soak.events],
         "samples": soak.samples,
     }
-    (arguments.out / "soak.json").write_text(json.dumps(result, indent=1) + "\n")
-    plot(result, arguments.out / "soak.svg")
-    shown = {key: value for key, value in result.items() if key not in ("samples", "events", "last_health")}
+    write(result, arguments.out)
+    shown = {key: value for key, value in result.items() if key not in ("samples", "events", "last_counters")}
     print(json.dumps(shown, indent=1))
     return int(bool(result["missing"] or result["missed"]))
 

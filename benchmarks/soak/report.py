@@ -1,7 +1,12 @@
-"""The slope of the agent's memory, and the plot."""
+"""The slope of the agent's memory, the page and the plot. ``python -m benchmarks.soak.report soak.json FOLDER`` writes
+them again from a run's figures.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -101,3 +106,64 @@ def plot(result: Mapping[str, Any], path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
+
+
+def page(result: Mapping[str, Any]) -> str:
+    """The run in words and a table, as Markdown."""
+    faults = Counter(event["fault"] for event in result["events"])
+    backs: dict[str, list[float]] = {}
+    for event in result["events"]:
+        if event["back_s"] is not None:
+            backs.setdefault(event["fault"], []).append(event["back_s"])
+    hours, slope_mb, over_s = result["hours"], result["rss_mb_slope_per_hour"], result["rss_mb_slope_over_s"]
+    lines = [
+        "# Soak",
+        "",
+        f"{result['streams']} streams of `{result['bundle']}` for {hours:g} hours through one agent and a real "
+        f"mosquitto, {len(result['events'])} faults on the way; written by `make soak HOURS={hours:g}`. The agent's "
+        f"folder was {result['disk']}. In the second half the agent is not killed, so that its memory can be seen.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| windows sent whole | {result['windows_expected']} |",
+        f"| answered | {result['windows_answered']} |",
+        f"| missing | {result['missing']} |",
+        f"| under two ids | {result['doubles']} |",
+        f"| sent more than once (same id) | {result['sent_again']} |",
+        f"| answered in two ways | {result['answered_differently']} |",
+        f"| with missing samples | {result['with_missing_samples']} |",
+        f"| marked historical | {result['historical']} |",
+        f"| starts of the agent | {result['agent_starts']} |",
+        f"| memory, slope | {slope_mb} MB an hour over {over_s / 60:.0f} minutes of one life |",
+        f"| memory, most | {result['rss_mb_most']} MB |",
+        f"| descriptors, most: second quarter, last quarter | {result['descriptors_most']} |",
+        f"| threads, most: second quarter, last quarter | {result['threads_most']} |",
+        f"| state folder, most | {result['disk_mb_most']} MB |",
+        f"| processor | {result['cpu_percent_of_a_core']} % of a core |",
+        f"| goals missed | {', '.join(result['missed']) or 'none'} |",
+        "",
+        "| fault | times | seconds to the next live verdict, most |",
+        "|---|---|---|",
+        *(f"| {name} | {count} | {max(backs.get(name, [0.0])):.1f} |" for name, count in sorted(faults.items())),
+        "",
+        "![memory, descriptors and disk over the hours](soak.svg)",
+        "",
+        f"Python {result['python']} on {result['machine']} with {result['cores']} cores, which other work used too. "
+        "Figures: [soak.json](soak.json).",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write(result: Mapping[str, Any], folder: Path) -> None:
+    """soak.json, soak.svg and README.md."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "soak.json").write_text(json.dumps(result, indent=1) + "\n")
+    (folder / "README.md").write_text(page(result))
+    plot(result, folder / "soak.svg")
+
+
+if __name__ == "__main__":
+    figures = json.loads(Path(sys.argv[1]).read_text())
+    # Paths of the machine that it ran on are nobody's business.
+    figures["last_counters"] = figures.pop("last_health", {}).get("counters", figures.get("last_counters", {}))
+    write(figures, Path(sys.argv[2]))
