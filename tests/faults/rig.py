@@ -48,6 +48,7 @@ class Watch:
         self.came: list[tuple[float, Result]] = []
         self.health: list[dict] = []
         self.last: list[Result] = []
+        self.lines: list[str] = []  # results and notes of their chain, as they were published
         there = threading.Event()
         self._client = client("watch", port)
         self._client.on_connect = lambda c, *_: c.subscribe("wavewall/#", qos=1)
@@ -58,6 +59,8 @@ class Watch:
 
     def _note(self, _, __, message) -> None:
         leaf = message.topic.rpartition("/")[2]
+        if leaf in ("result", "chain"):
+            self.lines.append(message.payload.decode())
         if leaf == "result":
             self.came.append((time.monotonic(), Result.from_json(message.payload)))
         elif leaf == "last":

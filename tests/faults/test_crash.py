@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import time
 
+from edge.bundle import signing
+from edge.chain_check import check
 from edge.delivery.diskstore import NAME
 from tests.faults.conftest import Tally
 from tests.faults.rig import Field, Shim
@@ -111,3 +113,33 @@ def test_segment_cut_in_the_middle_costs_its_records_alone(field: Field, tally: 
     counts = field.settle(gaps=True)
     counts["with gaps"] = sum(r.window.missing > 0 for r in field.watch.results())
     tally("recorder's segment cut in the middle", counts)
+
+
+def test_the_chain_is_whole_over_crashes_with_the_holes_told(field: Field, tally: Tally):
+    """Signed and chained results of a run with kills: every line verifies, and one that is taken out is missed."""
+    public = signing.generate_keys(field.folder / "chain.key")
+    field.more += ["--chain-enabled", "true", "--chain-key", field.folder / "chain.key", "--chain-every", "20"]
+    field.start()
+    for _ in range(3):
+        time.sleep(1.0)
+        field.kill()
+        since = time.monotonic()
+        field.start()
+        field.live_again(since)
+    counts = field.settle()
+    assert field.agent is not None
+    assert field.agent.stop()[0] == 0
+    boot = field.watch.results()[-1].boot_id
+
+    def is_covered() -> bool:
+        return not check([line for line in field.watch.lines if boot in line], public).uncovered
+
+    wait_for(is_covered, "the last checkpoints", 10)
+    report = check(field.watch.lines, public)
+    assert report.faults == []
+    assert report.results >= counts["windows"]  # type: ignore[operator]
+    one = next(i for i, line in enumerate(field.watch.lines) if '"seq":30,' in line and '"kind"' not in line)
+    text = field.watch.lines[one]
+    assert check([line for line in field.watch.lines if line != text], public).faults
+    counts["holes told"] = report.lost
+    tally("agent killed, 3 times, results chained", counts)
