@@ -20,3 +20,20 @@ class Clock:
 
 
 SYSTEM_CLOCK = Clock()
+
+STEP_S = 3600.0
+
+
+class Steadiness:
+    """Whether the wall clock may decide what is old: not for an hour after it jumped by more than one."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset_s, self._again_at = clock.utc_minus_monotonic(), 0.0
+
+    def stands(self) -> bool:
+        """Ask it every minute or so."""
+        offset_s, now = self._clock.utc_minus_monotonic(), self._clock.monotonic()
+        if abs(offset_s - self._offset_s) > STEP_S:
+            self._offset_s, self._again_at = offset_s, now + STEP_S
+        return now >= self._again_at

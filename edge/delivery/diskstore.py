@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.clock import SYSTEM_CLOCK, Clock
+from edge.clock import SYSTEM_CLOCK, Clock, Steadiness
 from edge.recorder.record import Mark
 from edge.recorder.segments import sync_folder
 from edge.types import rfc3339
@@ -76,7 +76,7 @@ class DiskStore:
         self._path, self._max_bytes, self._commit_s = folder / NAME, max_bytes, commit_s
         self.heads: Callable[[], str] = str  # of the chain, where there is one
         self._told_heads = ""
-        self._keep_s, self._expire_at = keep_s, 0.0
+        self._keep_s, self._expire_at, self._steadiness = keep_s, 0.0, Steadiness(clock)
         self._progress, self._on_safe, self._clock = progress, on_safe, clock
         self._warn = WarnOnce(log)
         self._lock = threading.Lock()  # around the connection
@@ -214,6 +214,8 @@ class DiskStore:
         if not self._keep_s or now < self._expire_at or self._db is None:
             return
         self._expire_at = now + EXPIRE_LOOK_S
+        if not self._steadiness.stands():
+            return
         query = "SELECT count(*) FROM waiting WHERE sink = ? AND queued < ?"
         for spool in self.spools:
             row = self._db.execute(query, (spool.sink, self._clock.utc() - self._keep_s)).fetchone()

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.clock import SYSTEM_CLOCK, Clock
+from edge.clock import SYSTEM_CLOCK, Clock, Steadiness
 from edge.metrics import Metrics
 from edge.recorder.record import Encoder, Mark
 from edge.recorder.segments import list_segments, segment_path, sync_folder
@@ -34,7 +34,6 @@ STALL_S = 5.0
 RETRY_S = 2.0
 HELD_BYTES = 4 << 20  # encoded records that wait for a disk that fails: minutes of forty ECG streams
 LOOK_S = 60.0  # how often files are checked for their age
-STEP_S = 3600.0  # a wall clock that moved by more is not trusted for removals until it has stood for so long
 
 
 @dataclass(slots=True)
@@ -80,7 +79,7 @@ class Recorder:
         self._held_bytes = 0
         self._retry_at = 0.0
         self._look_at = 0.0
-        self._offset_s, self._trust_at = clock.utc_minus_monotonic(), 0.0
+        self._steadiness = Steadiness(clock)
         self.error = ""
         self.syncs = 0
         #: Newest record that is known to be on the disk.
@@ -258,15 +257,8 @@ class Recorder:
         now = self._clock.monotonic()
         if self._keep_s and now >= self._look_at:
             self._look_at = now + LOOK_S
-            if self._clock_stands(now):
+            if self._steadiness.stands():
                 self._remove_older(self._clock.utc() - self._keep_s)
-
-    def _clock_stands(self, now: float) -> bool:
-        """A wall clock that has just jumped must not decide what is old."""
-        offset_s = self._clock.utc_minus_monotonic()
-        if abs(offset_s - self._offset_s) > STEP_S:
-            self._offset_s, self._trust_at = offset_s, now + STEP_S
-        return now >= self._trust_at
 
     def _remove_older(self, oldest: float) -> None:
         for path in list(self._sizes):
