@@ -16,10 +16,12 @@ import sys
 from pathlib import Path
 
 from benchmarks import agent_process, throughput
+from benchmarks.durable_work import DurableWork
 from benchmarks.goals import Figure, report
 from benchmarks.own_work import OwnWork
 from edge.errors import EdgeError
 
+DURABLE_PERCENT = 15.0
 BARE_SHARE, BARE_AIM = 50.0, 80.0
 MESSAGE_US, WINDOW_US, READY_S, RESIDENT_MB = 60.0, 400.0, 1.5, 80.0
 
@@ -33,9 +35,19 @@ def own_work(bundle: str, kind: str, messages: int) -> OwnWork:
     return OwnWork(**json.loads(done.stdout))
 
 
+def durable_work(bundle: str, messages: int) -> DurableWork:
+    """The measurement of durable_work, in a fresh process."""
+    command = [sys.executable, "-m", "benchmarks.durable_work", bundle, str(messages)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "durable_work failed")
+    return DurableWork(**json.loads(done.stdout))
+
+
 def figures(bundle: str, messages: int, runs: int) -> list[Figure]:
     """Measure everything; medians over runs."""
     binary, text = (own_work(bundle, kind, messages) for kind in ("binary", "json"))
+    durable = durable_work(bundle, messages)
     processes = agent_process.measure(bundle, runs)
     rates = throughput.measure(bundle, runs)
     used = {name: statistics.median(getattr(rate, name) for rate in rates) for name in ("bare_us", "agent_us")}
@@ -51,6 +63,16 @@ def figures(bundle: str, messages: int, runs: int) -> list[Figure]:
         ),
         Figure("own work, a JSON message", text.message_us, "µs", None, "the same second as JSON"),
         Figure("own work, a window", binary.window_us, "µs", WINDOW_US, f"median of {binary.windows}"),
+        Figure("100 windows a second", durable.plain_ms, "ms/s", None, "own work, in memory alone"),
+        Figure("the same, nothing lost", durable.durable_ms, "ms/s", None, "with recorder and spool file"),
+        Figure(
+            "recorder and spool file",
+            100.0 * durable.share,
+            "%",
+            DURABLE_PERCENT,
+            "what they add to the agent's own work",
+        ),
+        Figure("fsyncs", durable.fsyncs, "1/s", None, "at 100 windows a second; 3 where little comes"),
         Figure("the model, a window", binary.model_us, "µs", None, f"{bundle}, one thread"),
         Figure(
             "of a bare interpreter",

@@ -154,7 +154,7 @@ class Agent:
         )
         self.config_refused = ""
         self._dashboard_thread: threading.Thread | None = None
-        self._durability = make_durability(settings, spec, self.metrics, clock)
+        self.durability = make_durability(settings, spec, self.metrics, clock)
         self._stop_durability = threading.Event()
         self._skipped = False
         self.runners = self._make_sinks()
@@ -164,7 +164,7 @@ class Agent:
                 "Home Assistant reads the topic `last`: add a sink of kind mqtt with last = true",
                 key="homeassistant.discovery",
             )
-        self._chain = make_chain(settings, self._durability, self.boot_id, self._note, clock)
+        self._chain = make_chain(settings, self.durability, self.boot_id, self._note, clock)
         if settings.requests.enabled and self._link is None:
             raise ConfigError("requests come over a sink of kind mqtt; add one", key="requests.enabled")
         self._result_runners = [r for r in self.runners if "result" in r.holds]
@@ -221,7 +221,7 @@ class Agent:
                 }
                 for r in self.runners
             ],
-            disk=[] if self._durability is None else self._durability.status(),
+            disk=[] if self.durability is None else self.durability.status(),
             problems=self._problems(),
             counters=self.metrics.snapshot(),
             model=self.updater.facts(),
@@ -320,7 +320,7 @@ class Agent:
                 self.metrics,
                 self._clock,
                 getattr(part, "holds", "all"),
-                None if self._durability is None else self._durability.spool(at),
+                None if self.durability is None else self.durability.spool(at),
             )
             for at, part in enumerate(self.settings.sink)
         ]
@@ -406,7 +406,7 @@ class Agent:
             self._exporter_thread = self._part("metrics", serve, self._stop_link, watched=False)
         self._durable_threads = [
             self._part(name, partial(_no_stop, body), self._stop_durability, watched=False)
-            for name, body in ([] if self._durability is None else self._durability.parts())
+            for name, body in ([] if self.durability is None else self.durability.parts())
         ]
         self._pipeline_thread = self._part("pipeline", self._run_pipeline, self._stop_pipeline, watched=False)
         self._source_threads = [self._start_source(source) for source in self.sources]
@@ -488,7 +488,7 @@ class Agent:
 
     def emitter(self, source: Source) -> Emit:
         """What a source hands its blocks to."""
-        live, status, durability, queue = self.live, source.status, self._durability, self._queue
+        live, status, durability, queue = self.live, source.status, self.durability, self._queue
         # A recording that is played as fast as it goes is late by nobody's measure.
         hurried, monotonic = source.name != "replay", self._clock.monotonic
         prefers = bool(self.settings.overload.high)
@@ -521,8 +521,8 @@ class Agent:
         return emit if durability is None else record
 
     def _run_pipeline(self, stop: threading.Event) -> None:
-        if self._durability is not None:
-            self._recover(self._durability)
+        if self.durability is not None:
+            self._recover(self.durability)
         # A high-priority block waits for the batch before it at most.
         batch = FEW_BLOCKS if self.settings.overload.high else BATCH_BLOCKS
         while items := self._queue.get_many(batch):
@@ -544,8 +544,8 @@ class Agent:
                 self.metrics.add_by("left" if number else "dropped", "stopping")
                 continue
             self._process(block, aligned)
-            if number and self._durability is not None and not self._skipped:
-                self._durability.done(number, block)
+            if number and self.durability is not None and not self._skipped:
+                self.durability.done(number, block)
 
     def _recover(self, durability: Durability) -> None:
         """Bring the streams back to where an earlier run left them, and answer what it owed."""
@@ -682,8 +682,8 @@ class Agent:
             stop.set()
         self._queue.close()
         self._join(self._source_threads, SOURCES_BY_S)
-        if self._durability is not None:
-            self._durability.stop_recorder()
+        if self.durability is not None:
+            self.durability.stop_recorder()
         self._join([self._pipeline_thread], PIPELINE_BY_S)
         self._stop_sinks.set()
         for runner in self.runners:
@@ -703,13 +703,13 @@ class Agent:
 
     def _end_durability(self) -> None:
         """After the sinks: what they delivered need not be kept."""
-        if self._durability is None:
+        if self.durability is None:
             return
         self._stop_durability.set()
-        self._durability.store.stop()
+        self.durability.store.stop()
         self._join(self._durable_threads, STOPPED_BY_S)
         if not any(thread.is_alive() for thread in self._durable_threads):
-            self._durability.close()
+            self.durability.close()
 
     def _join(self, threads: list[threading.Thread], by_s: float) -> None:
         for thread in threads:

@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from edge.clock import SYSTEM_CLOCK, Clock, Steadiness
 from edge.metrics import Metrics
 from edge.recorder.record import Encoder, Mark
@@ -27,8 +29,9 @@ from edge.warnings_once import WarnOnce
 
 log = logging.getLogger("edge.recorder")
 
-# Brokers send about 20 messages before they want an acknowledgement: a group is closed before they wait.
-ACK_BURST = 16
+# Brokers send some messages (mosquitto: 20) before they want an acknowledgement. From ACK_BURST on a group is closed
+# as soon as nothing more comes for a moment: then the broker waits for us. No group waits for more than ACK_MOST.
+ACK_BURST, ACK_MOST, LULL_S = 16, 128, 0.002
 MAX_WAITING = 4096  # blocks that wait for the disk; then sources wait, at most STALL_S
 STALL_S = 5.0
 RETRY_S = 2.0
@@ -68,7 +71,7 @@ class Recorder:
         self._warn = WarnOnce(log)
         self._changed = threading.Condition()
         self._waiting: list[_Waiting] = []
-        self._acks = 0
+        self._acks, self._lull = 0, -1
         self._since = 0.0
         self._mark: Mark | None = None
         self._next = next_number
@@ -101,7 +104,7 @@ class Recorder:
                 if len(self._waiting) == 1:
                     self._since = time.monotonic()
                     self._changed.notify_all()
-                elif self._acks == ACK_BURST:
+                elif on_accepted is not None and self._acks in (ACK_BURST, ACK_MOST):
                     self._changed.notify_all()
                 return number
         if on_accepted is not None:
@@ -124,7 +127,7 @@ class Recorder:
             with self._changed:
                 while not self._stopping and not self._due():
                     self._changed.wait(self._wait_s())
-                group, self._waiting, self._acks = self._waiting, [], 0
+                group, self._waiting, self._acks, self._lull = self._waiting, [], 0, -1
                 stopping = self._stopping
                 self._changed.notify_all()
             if group:
@@ -135,6 +138,13 @@ class Recorder:
                     self._write_held(self._next - 1)  # a last attempt
                 self._close()
                 return
+
+    def flush(self) -> None:
+        """Write what waits now, in the caller's thread: where `run` does not."""
+        with self._changed:
+            group, self._waiting, self._acks = self._waiting, [], 0
+        if group:
+            self._take(group)
 
     def status(self) -> dict[str, object]:
         """Facts for `health`."""
@@ -151,23 +161,30 @@ class Recorder:
     def _due(self) -> bool:
         if not self._waiting:
             return False
-        return self._acks >= ACK_BURST or time.monotonic() - self._since >= self._sync_s
+        # `_lull`: how many waited when a moment's wait for more began.
+        stalled = self._acks >= ACK_BURST and self._acks == self._lull
+        return stalled or self._acks >= ACK_MOST or time.monotonic() - self._since >= self._sync_s
 
     def _wait_s(self) -> float:
         if not self._waiting:
             return LOOK_S
+        if self._acks >= ACK_BURST:
+            self._lull = self._acks
+            return LULL_S
         return max(0.0, self._since + self._sync_s - time.monotonic())
 
     def _take(self, group: list[_Waiting]) -> None:
         """Write a group and tell its senders, whatever came of it."""
-        parts = [self._encode(w) for w in group]
+        with np.errstate(invalid="ignore"):
+            parts = [self._encode(w) for w in group]
         if self._mark is not None:
             # Marks share the number of the block before them: they are not part of the count.
             parts.append(self._encoder.mark(group[-1].number, self._mark))
             self._mark = None
         # What could not be written comes first, once it can be.
-        self._held.append((group[0].number, len(group), b"".join(parts)))
-        self._held_bytes += len(self._held[-1][2])
+        data = b"".join(parts)
+        self._held.append((group[0].number, len(group), data))
+        self._held_bytes += len(data)
         if time.monotonic() >= self._retry_at:
             self._write_held(group[-1].number)
         while self._held_bytes > HELD_BYTES:
@@ -182,7 +199,9 @@ class Recorder:
                     log.exception("a source failed at its acknowledgement")
 
     def _write_held(self, last: int) -> None:
-        if self._write(self._held[0][0], b"".join(data for _, _, data in self._held), last):
+        held = self._held
+        data = held[0][2] if len(held) == 1 else b"".join(data for _, _, data in held)
+        if self._write(held[0][0], data, last):
             self._held.clear()
             self._held_bytes = 0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import agent, agent_process, own_work, throughput
+from benchmarks import agent, agent_process, durable_work, own_work, throughput
 from benchmarks.goals import Figure, report, table
 from edge.bundle import read_bundle
 from edge.config import BundleSettings
@@ -29,6 +29,14 @@ def test_every_message_and_window_is_counted(bundle: str, kind: str):
     assert measured.messages == 40 - measured.windows  # ten samples never complete two windows
     assert measured.model_us > 0
     assert 0 < measured.message_us < 100_000
+
+
+def test_durable_work_sends_the_same_through_both_agents(bundle: str):
+    measured = durable_work.measure(BundleSettings(name=bundle, path=Path(bundle)), 300)
+    assert measured.windows == (300 * 100 - 64) // 16 + 1
+    assert measured.plain_ms > 0
+    assert measured.durable_ms > 0
+    assert measured.fsyncs > 0
 
 
 def test_payloads_of_both_kinds_hold_the_same_samples(bundle: str):
