@@ -87,7 +87,6 @@ class Grid:
                 "classes": data.classes,
                 "samples": data.train.spec.window_samples,
                 "notes": list(data.notes),
-                "y": w.y.tolist(),
                 "ceiling": found.share,
                 "ceiling_exact": found.exact,
                 "conflicts": found.conflicts,

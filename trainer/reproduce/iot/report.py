@@ -121,6 +121,7 @@ def _more(results: Mapping[str, Any]) -> str:
     rows, main = results["more"]["datasets"], results["table4"]["datasets"]
     head = ["dataset", "joint: clean", "FGSM, paper's path", "adaptive", "two-stage: clean", "FGSM, paper's path", "adaptive"]
     head += ["ResNet, FGSM by predicted label", "joint, paper's path, by predicted label"]
+    head += ["best: FGSM, PGD-40 and Square, no transfer"]
     head += ["int8 best: clean", "float minus int8", "int8 best: adaptive", "float minus int8"]
 
     def line(name: str, more: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
@@ -130,7 +131,7 @@ def _more(results: Mapping[str, Any]) -> str:
         for key in ("clean", "adaptive"):
             whole, small = row[f"best_{key}"], more[f"int8_{key}"]
             device += [_percent(small), "" if None in (whole, small) else f"{100 * (whole - small):.1f}"]
-        predicted = [more["resnet_fgsm_predicted"], more["encdec_fgsm_predicted"]]
+        predicted = [more["resnet_fgsm_predicted"], more["encdec_fgsm_predicted"], more["best_without_transfer"]]
         return [_e(name), *map(_percent, joint + two + predicted), *device]
 
     body = [line(name, more, main[name]) for name, more in rows.items()]

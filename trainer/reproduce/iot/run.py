@@ -119,6 +119,8 @@ def plan(call: Call, grid: Grid) -> Iterator[Job]:
     names = sorted(w.datasets, key=lambda n: _size(grid, n), reverse=call.workers > 1)
     if 4 in w.tables and call.scale.name == "full":
         for name in names:
+            yield _job(grid, f"{name} ceiling", name, "picture", lambda n=name: grid.facts(n))
+        for name in names:
             yield from _best(grid, name, 0)
     for name in names if 4 in w.tables else ():
         if call.scale.name != "full":

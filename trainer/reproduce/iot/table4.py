@@ -23,6 +23,7 @@ COLUMNS = (
     "ceiling",
 )
 MORE = (
+    "best_without_transfer",
     "resnet_fgsm_predicted",
     "encdec_fgsm_predicted",
     "two_stage_clean",
@@ -53,6 +54,7 @@ def figures(grid: Grid, name: str, seed: int) -> dict[str, Any]:
         "best_fgsm": lambda: share(grid.white("best", name, seed)["fgsm"]),
         "best_adaptive": lambda: adaptive("best"),
         "ceiling": lambda: float(grid.facts(name)["ceiling"]),
+        "best_without_transfer": lambda: share(grid.white("best", name, seed)["with_square"]),
         "resnet_fgsm_predicted": lambda: share(grid.undefended("resnet", name, seed)["fgsm_predicted"]),
         "encdec_fgsm_predicted": lambda: share(grid.grey("joint", name, seed)["fgsm_predicted"]),
         "two_stage_clean": lambda: share(grid.grey("two_stage", name, seed)["clean"]),
