@@ -36,15 +36,19 @@ def run(
 
     On a terminal the streams are shown live; elsewhere, and with --plain, messages are lines on standard error.
     """
-    from edge.agent import Agent
-    from edge.cli import live as view
     from edge.cli import logs
-    from edge.cli.show import line
 
     logs.set_up(settings.log.level, settings.log.format)
     stop, hup = Stop(), Hup()
     stop.install()
     hup.install()
+    if settings.node.role != "agent":
+        _run_role(settings, lambda: stop.asked)
+        return
+    from edge.agent import Agent
+    from edge.cli import live as view
+    from edge.cli.show import line
+
     uses_stdout = any(sink.kind == "stdout" for sink in settings.sink)
     live_wanted = view.wanted(plain=plain, json_logs=settings.log.format == "json", uses_stdout=uses_stdout)
     # The pipeline only puts verdicts here: a terminal that stands still must not hold it up.
@@ -77,6 +81,17 @@ def run(
     else:
         agent.run(is_asked, say)
         say()
+
+
+def _run_role(settings: Settings, should_stop: Callable[[], bool]) -> None:
+    if settings.node.role == "cutter":
+        from edge.cluster.cutter import run_cutter
+
+        run_cutter(settings, should_stop)
+    else:
+        from edge.cluster.worker import run_worker
+
+        run_worker(settings, should_stop)
 
 
 class Stop:

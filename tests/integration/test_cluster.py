@@ -138,6 +138,8 @@ def test_no_window_is_lost_and_none_answered_twice_when_workers_and_servers_die(
                 process.wait(15)
     said = (tmp_path / "worker2.err").read_text()
     assert "Traceback" not in said
+    assert int(said.rsplit(" windows answered", 1)[0].split()[-1]) > 0
+    assert "without a result yet" in (tmp_path / "cutter.err").read_text(), "the windows were not cut by a cutter"
     results = asyncio.run(stored(cluster.urls))
     ids = [result["id"] for result in results]
     want = expected(folder)
