@@ -57,14 +57,13 @@ def generate_keys(private_path: str | Path, public_path: str | Path | None = Non
 
 def load_private_key(path: str | Path) -> bytes:
     """The private key of a PEM file. Refuses a file that others may read. Raises KeyFileError."""
-    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization as ser
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     content = _read(Path(path), private=True)
     try:
         key = ser.load_pem_private_key(content, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except Exception as error:  # among them InternalError, for a key of another kind's length
         message = f"{path}: not a plain PEM private key; make one with `trainer keygen`"
         raise KeyFileError(message) from error
     if not isinstance(key, Ed25519PrivateKey):
@@ -135,13 +134,12 @@ def _check_length(key: bytes) -> None:
 
 
 def _from_pem(content: bytes, source: str | Path) -> bytes:
-    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization as ser
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     try:
         key = ser.load_pem_public_key(content)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except Exception as error:  # as above
         raise KeyFileError(f"{source}: not a PEM public key; give the .pub file of the pair") from error
     if not isinstance(key, Ed25519PublicKey):
         raise KeyFileError(f"{source}: not an Ed25519 key; make one with `trainer keygen`")

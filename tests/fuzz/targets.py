@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cryptography.hazmat.primitives import serialization as ser
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge.bundle import InputSpec, parse_bundle, read_bundle, signing
 from edge.bundle.archive import read_stored, write_stored
@@ -351,14 +353,13 @@ def _bundle_corpus() -> list[bytes]:
 
 
 def _key_corpus() -> list[bytes]:
-    with tempfile.TemporaryDirectory() as folder:
-        private = Path(folder) / "key"
-        public = signing.generate_keys(private)
-        return [
-            private.read_bytes(),
-            Path(f"{private}.pub").read_bytes(),
-            signing.public_key_text(public).encode(),
-        ]
+    private = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    public = private.public_key()
+    return [
+        private.private_bytes(ser.Encoding.PEM, ser.PrivateFormat.PKCS8, ser.NoEncryption()),
+        public.public_bytes(ser.Encoding.PEM, ser.PublicFormat.SubjectPublicKeyInfo),
+        signing.public_key_text(bytes(32)).encode(),
+    ]
 
 
 # Configuration and state

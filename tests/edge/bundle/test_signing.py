@@ -118,3 +118,18 @@ def test_missing_and_short(key_path: Path) -> None:
         signing.verify(b"", bytes(64), b"short")
     with pytest.raises(KeyFileError, match="32 bytes"):
         signing.sign(b"", b"short")
+
+
+def test_a_key_of_another_kind_with_our_length_is_refused(tmp_path: Path) -> None:
+    """OpenSSL calls it an internal error: the identifier of X448, and 32 bytes."""
+    private = bytes.fromhex("302e020100300506032b656f04220420") + bytes(32)
+    public = bytes.fromhex("302a300506032b656f032100") + bytes(32)
+    for kind, der, load in (
+        ("PRIVATE", private, signing.load_private_key),
+        ("PUBLIC", public, signing.load_public_key),
+    ):
+        path = tmp_path / kind
+        path.write_text(f"-----BEGIN {kind} KEY-----\n{base64.b64encode(der).decode()}\n-----END {kind} KEY-----\n")
+        path.chmod(0o600)
+        with pytest.raises(KeyFileError, match=r"not a .*PEM"):
+            load(path)
