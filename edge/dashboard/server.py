@@ -46,9 +46,6 @@ class Dashboard:
         log.info("dashboard: %s", self.url)
         asyncio.run(self._serve(stop))
 
-    def close(self) -> None:
-        self._socket.close()
-
     async def _serve(self, stop: threading.Event) -> None:
         import uvicorn
 

@@ -22,8 +22,8 @@ class Subject:
     """The agent as seen from here. Every call may come from the dashboard's thread at any time.
 
     recorded: what the flight recorder holds of a stream between two UTC times; None without a recorder.
-    chain: the state of the results' hash chain; None where there is none. tamper: what the decision stage knows
-    about suspect shares; update: the last model swap.
+    chain: the state of the results' hash chain; None where there is none. update: the model in service
+    and what became of the last change.
     """
 
     node: str
@@ -36,5 +36,4 @@ class Subject:
     recorded: Recorded | None = None
     events: bool = False
     chain: Callable[[], Facts | None] = _nothing
-    tamper: Callable[[], Facts | None] = _nothing
     update: Callable[[], Facts | None] = _nothing

@@ -230,7 +230,6 @@ def health_page(subject: Subject) -> dict[str, object]:
             {"stream": s.name, "suspect": s.suspect, "windows": s.result.seq + 1 if s.result else 0} for s in streams
         ],
         "chain": subject.chain(),
-        "tamper": subject.tamper(),
         "update": subject.update(),
         "events_on": subject.events,
         "recorder_on": subject.recorded is not None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from edge.live.answers import Answers
@@ -216,9 +216,6 @@ class LiveStore:
         """(hour since 1970, its tally), oldest first."""
         with self._lock:
             return [(hour, Hour(t.windows, t.suspect, t.abstain)) for hour, t in self._hours.items()]
-
-    def names(self) -> Iterable[str]:
-        return list(self._streams)
 
     # --- within the lock ---
 

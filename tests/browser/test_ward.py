@@ -20,6 +20,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
     """A simulated device at ten times real time, and two streams of live devices, one with a gap."""
     folder = tmp_path_factory.mktemp("ward")
     more = ("--dashboard-attack", "true", "--dashboard-history-s", 60, "--chain-enabled", "true")
+    more = (*more, "--events-labels", "normal+af+other+noise", "--events-k", 1, "--events-n", 1)
     more = (*more, "--durability-folder", folder / "durable")
     with ward(folder, *more) as made:
         made.fill("bed-1", 42.0)
@@ -168,6 +169,8 @@ def test_probabilities_and_the_reason_are_shown(page: Page, place: Ward, stream:
     until(page, "page.explained.length > 0", 30)
     expect(page.locator(".u-legend")).to_contain_text("af")
     expect(page.locator(".why")).to_contain_text("Residual")
+    until(page, "page.list.items.length > 0", 30)
+    expect(page.locator(".events .row").first).to_contain_text(stream)
     state = strip_state(page)
     assert [seq for seq, *_ in state["answers"]] == sorted({seq for seq, *_ in state["answers"]})
     cam = page.evaluate("window.wavewall.page.explained[0].cam")
