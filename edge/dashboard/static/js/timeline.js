@@ -2,6 +2,7 @@
 
 const KEEP_S = 1800; // half an hour at 300 Hz is 2 MB
 const JUMP_S = 1; // a count whose time is off by more began anew
+const OVERLAP_S = 300;
 
 export function floats(base64) {
   const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
@@ -101,7 +102,12 @@ export class Timeline {
         segment = { ...segment, first: segment.first + Math.max(late, 0), t0: due + Math.max(late, 0) / last.rate };
       }
     }
-    if (last && segment.t0 < last.end - 0.5 / last.rate) this.truncate(segment.t0);
+    // Another count that seems to begin before the last one ended: clocks disagree, the order of arrival does not.
+    // Only where a clock was set back by minutes is what lay after it given up.
+    if (last && segment.t0 < last.end) {
+      if (last.end - segment.t0 < OVERLAP_S) segment = { ...segment, t0: last.end };
+      else this.truncate(segment.t0);
+    }
     this.runs.push(new Run(segment, values.slice()));
   }
 
