@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from firmware_bridge.recordings import open_recordings
-from tests.browser.rig import Ward, axe, strip_state, until, ward
+from tests.browser.rig import Ward, axe, strip_state, until, wait_for, ward
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +107,14 @@ def test_the_strip_pauses_scrolls_zooms_and_comes_back(page: Page, place: Ward):
 
 def test_scrolling_back_goes_on_in_the_recorder(page: Page, place: Ward):
     """What memory no longer holds, after more than a minute of the signal."""
-    page.goto(f"{place.url}#/stream/simulated-1")
-    until(page, "page.timeline.end - page.timeline.start > 55", 30)
+
+    def memory_has_forgotten() -> bool:
+        page.goto(f"{place.url}#/stream/simulated-1")
+        page.reload()
+        until(page, "page.timeline.start !== null && page.shown")
+        return bool(page.evaluate("window.wavewall.page.timeline.runs[0].first > 9000"))
+
+    wait_for(memory_has_forgotten, "samples that memory no longer holds")
     start = page.evaluate("window.wavewall.page.timeline.start")
     page.locator(".strip").focus()
     page.keyboard.press("Home")

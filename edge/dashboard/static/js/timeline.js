@@ -136,7 +136,7 @@ export class Timeline {
     const head = this.runs[0], older = new Timeline();
     for (const segment of segments) {
       const same = head && segment.epoch === head.epoch && segment.rate_hz === head.rate
-        && Math.abs(head.t0 - segment.t0 - (head.first - segment.first) / head.rate) < 60 * JUMP_S;
+        && Math.abs(head.t0 - segment.t0 - (head.first - segment.first) / head.rate) < OVERLAP_S;
       if (!same) {
         if (!head || segment.t0 < head.t0) older.add(segment);
       } else if (segment.first < head.first) {
@@ -145,7 +145,8 @@ export class Timeline {
       }
     }
     const last = older.runs[older.runs.length - 1];
-    if (head && last && last.end > head.t0 + 0.5 / last.rate) last.cutAfter(head.t0);
+    const over = head && last ? last.end - head.t0 : 0;
+    if (over > 0) for (const run of older.runs) run.t0 -= over; // as in add: the order is what is sure
     this.runs.unshift(...older.runs.filter((run) => run.n > 0));
     return older.runs.length > 0;
   }
