@@ -37,7 +37,8 @@ __all__ = ["average_step", "averaged", "compiled", "input_gradient", "tensor", "
 
 def averaged(model: Any) -> list[Any]:
     """Variables that will hold the running average of every weight of ``model``, normalisation included."""
-    return [keras.Variable(w.value, trainable=False, dtype=w.dtype) for w in model.weights]
+    # a copy: keras.Variable takes the backend's own variable as it is, and would average a weight with itself
+    return [keras.Variable(ops.convert_to_numpy(w).copy(), trainable=False, dtype=w.dtype) for w in model.weights]
 
 
 def average_step(model: Any, average: Sequence[Any], decay: Any) -> None:

@@ -177,3 +177,17 @@ def test_a_raw_budget_behind_the_preprocessing() -> None:
     compressed = behind({"op": "asinh", "scale": 0.5})
     assert np.allclose(compressed, 0.3 / np.sqrt(x**2 + 0.25), rtol=0.2)  # the slope, where the ball is small
     assert compressed.shape == x.shape
+
+
+def test_the_average_is_no_second_name_of_the_weights() -> None:
+    import keras
+
+    from trainer import gradients
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.Dropout(0.1)])
+    average = gradients.averaged(model)
+    first = [np.array(mean) for mean in average]
+    model.weights[0].assign(np.asarray(model.weights[0]) + 1.0)
+    assert all(np.array_equal(np.array(mean), was) for mean, was in zip(average, first, strict=True))
+    gradients.average_step(model, average, gradients.tensor(0.75))
+    np.testing.assert_allclose(np.array(average[0]), first[0] + 0.25, rtol=1e-6)
