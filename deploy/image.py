@@ -27,11 +27,11 @@ class Buildah:
     def __init__(self, storage: Path | None = None) -> None:
         if shutil.which("buildah") is None:
             raise SystemExit("deploy.image: buildah is not installed; run: make deps, or use docker build")
-        self._where = (
-            [] if storage is None else ["--root", str(storage / "root"), "--runroot", str(storage / "run")]
-        )
-        # Both work without a daemon, inside of virtual machines and containers.
-        self._env = {**os.environ, "STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
+        self._where = ["--storage-driver", "vfs"]
+        if storage is not None:
+            self._where += ["--root", str(storage / "root"), "--runroot", str(storage / "run")]
+        # This and the driver vfs work without a daemon, inside of virtual machines and containers.
+        self._env = {**os.environ, "BUILDAH_ISOLATION": "chroot"}
 
     def __call__(self, command: str, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

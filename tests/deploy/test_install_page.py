@@ -73,7 +73,7 @@ def test_the_debian_package_from_first_to_last_block(machine: Machine, broker: B
 
     said = run(machine, "init", broker)
     assert "wrote /etc/wavewall/agent.toml" in said
-    assert "ready in" in said
+    assert "Started wavewall-agent.service" in said
     assert 'id = "attic"' in machine.run("cat /etc/wavewall/agent.toml")
 
     said = run(machine, "reload", broker)
