@@ -52,6 +52,9 @@ class Machine:
         self.leader = 0
 
     def boot(self) -> Machine:
+        hosts = self.root / "etc" / "hosts"
+        if not hosts.exists():  # Debian's installer writes it
+            hosts.write_text("127.0.0.1 localhost\n")
         nspawn = f"systemd-nspawn -q -D {self.root} -b --register=no --keep-unit --hostname=gateway"
         # systemd wants a console: script makes one
         self._process = subprocess.Popen(

@@ -60,7 +60,7 @@ def inside(
     steps += [
         f"mount -o remount,bind,ro {root}",
         f"exec env -i PATH=/opt/wavewall/bin:/usr/bin:/bin STATE_DIRECTORY=/var/lib/wavewall HOME=/var/lib/wavewall "
-        f'WAVEWALL_ALIVE_FILE=/dev/shm/alive chroot --userspec=990:990 --groups= {root} sh -c "$0"',
+        f'WAVEWALL_ALIVE_FILE=/dev/shm/alive /usr/sbin/chroot --userspec=990:990 --groups= {root} sh -c "$0"',
     ]
     command = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", "; ".join(steps), script]
     return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=200)
