@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from edge.bundle import resolve_bundle
+from edge.cli import bare_dashboard
 from edge.config import DashboardSettings
 from edge.dashboard.attacker import AttackerError, Child
 from edge.dashboard.guard import Guard
@@ -396,3 +397,18 @@ def test_scrolling_back_reads_the_recorder(tmp_path: Path):
         path.write_bytes(b"x" * 100 + path.read_bytes()[200:])
     assert len(RecordedSamples(tmp_path)("bed-1", began, began + 100)) > 90
     assert RecordedSamples(tmp_path / "away")("bed-1", began, began + 100) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "becomes"),
+    [
+        ("run --dashboard", "run --dashboard=127.0.0.1:8787"),
+        ("run --dashboard config.toml", "run --dashboard=127.0.0.1:8787 config.toml"),
+        ("run --dashboard --plain", "run --dashboard=127.0.0.1:8787 --plain"),
+        ("run --dashboard :0 config.toml", "run --dashboard :0 config.toml"),
+        ("run --dashboard [::1]:80", "run --dashboard [::1]:80"),
+        ("run --dashboard=a:1 --dashboard-attack true", "run --dashboard=a:1 --dashboard-attack true"),
+    ],
+)
+def test_the_address_of_the_dashboard_may_be_left_out(words: str, becomes: str):
+    assert bare_dashboard(words.split()) == becomes.split()
