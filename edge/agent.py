@@ -194,6 +194,8 @@ class Agent:
                 self._tell_health()
                 if self._chain is not None:
                     self._tell_given_up(self._chain)
+                if self.durability is not None:
+                    self.durability.tick()
                 for stream in self._presence.silent():
                     self._announcer.availability(stream, False)
                 time.sleep(TICK_S if self._ready else TICK_S / 10)

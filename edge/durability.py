@@ -159,6 +159,11 @@ class Durability:
             parts.append(("recorder", self.recorder.run))
         return parts
 
+    def tick(self) -> None:
+        """Call it several times a second."""
+        if self.recorder is not None:
+            self.recorder.tick()
+
     def status(self) -> list[dict[str, object]]:
         """Facts for `health`."""
         out = [self.store.status()]

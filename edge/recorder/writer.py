@@ -32,8 +32,8 @@ log = logging.getLogger("edge.recorder")
 # Brokers send some messages (mosquitto: 20) before they want an acknowledgement. From ACK_BURST on a group is closed
 # as soon as nothing more comes for a moment: then the broker waits for us. No group waits for more than ACK_MOST.
 ACK_BURST, ACK_MOST, LULL_S = 16, 128, 0.002
-MAX_WAITING = 4096  # blocks that wait for the disk; then sources wait, at most STALL_S
-STALL_S = 5.0
+MAX_WAITING = 4096  # blocks that wait for the disk; further ones are not recorded
+STALL_S = 5.0  # a disk that has not answered for so long does not silence the verdicts
 RETRY_S = 2.0
 HELD_BYTES = 4 << 20  # encoded records that wait for a disk that fails: minutes of forty ECG streams
 LOOK_S = 60.0  # how often files are checked for their age
@@ -72,6 +72,8 @@ class Recorder:
         self._changed = threading.Condition()
         self._waiting: list[_Waiting] = []
         self._acks, self._lull = 0, -1
+        self._writing: list[_Waiting] = []  # what is on its way to the disk
+        self._writing_since = 0.0
         self._since = 0.0
         self._mark: Mark | None = None
         self._next = next_number
@@ -91,12 +93,10 @@ class Recorder:
     def append(self, block: SampleBlock, aligned: bool, on_accepted: Callable[[], None] | None) -> int:
         """Queue a block; gives its record's number. `on_accepted` is called once it is on the disk."""
         with self._changed:
-            if len(self._waiting) >= MAX_WAITING:
-                self._changed.wait_for(lambda: len(self._waiting) < MAX_WAITING, STALL_S)
+            if len(self._waiting) >= MAX_WAITING and not self._hangs():
+                self._changed.wait_for(lambda: len(self._waiting) < MAX_WAITING or self._hangs(), STALL_S)
             number, self._next = self._next, self._next + 1
             if len(self._waiting) >= MAX_WAITING:
-                # A disk that hangs must not silence the verdicts.
-                self.error = f"{self._folder}: the disk does not answer; samples are not recorded"
                 self._metrics.add("unrecorded")
             else:
                 self._waiting.append(_Waiting(number, block, aligned, self._clock.utc(), on_accepted))
@@ -110,6 +110,32 @@ class Recorder:
         if on_accepted is not None:
             on_accepted()
         return number
+
+    def tick(self) -> None:
+        """Call it every second or so: while the disk hangs, what waits for it is accepted all the same."""
+        if not self._hangs():
+            return
+        if not self.error:
+            self.error = f"{self._folder}: the disk does not answer; samples wait in memory"
+            self._warn.warn("write", "%s", self.error)
+        with self._changed:
+            waiting = [*self._writing, *self._waiting]
+            self._acks = 0
+        self._release(waiting)
+
+    def _hangs(self) -> bool:
+        return bool(self._writing) and time.monotonic() - self._writing_since > STALL_S
+
+    def _release(self, group: list[_Waiting]) -> None:
+        """Tell the senders, each once."""
+        for w in group:
+            with self._changed:
+                on_accepted, w.on_accepted = w.on_accepted, None
+            if on_accepted is not None:
+                try:
+                    on_accepted()
+                except Exception:
+                    log.exception("a source failed at its acknowledgement")
 
     def mark(self, mark: Mark) -> None:
         """Keep a mark with the next group."""
@@ -175,6 +201,7 @@ class Recorder:
 
     def _take(self, group: list[_Waiting]) -> None:
         """Write a group and tell its senders, whatever came of it."""
+        self._writing_since, self._writing = time.monotonic(), group
         with np.errstate(invalid="ignore"):
             parts = [self._encode(w) for w in group]
         if self._mark is not None:
@@ -191,12 +218,8 @@ class Recorder:
             _, count, data = self._held.popleft()
             self._held_bytes -= len(data)
             self._metrics.add("unrecorded", count)
-        for w in group:
-            if w.on_accepted is not None:
-                try:
-                    w.on_accepted()
-                except Exception:
-                    log.exception("a source failed at its acknowledgement")
+        self._writing = []
+        self._release(group)
 
     def _write_held(self, last: int) -> None:
         held = self._held
