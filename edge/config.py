@@ -563,7 +563,7 @@ class DurabilitySettings(Section):
         default=0.5,
         ge=0.01,
         le=60,
-        description="Samples are written and fsynced this often, sooner when 16 messages wait for it. A power cut loses "
+        description="Samples are written and fsynced this often, sooner when 16 messages wait. A power cut loses "
         "at most so much of what nobody sends again (serial ports).",
     )
     commit_s: float = Field(

@@ -7,9 +7,7 @@ file goes first.
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -19,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.clock import SYSTEM_CLOCK, Clock, Steadiness
+from edge.clock import SYSTEM_CLOCK, Clock
 from edge.metrics import Metrics
+from edge.recorder.files import LOOK_S, Files
 from edge.recorder.record import Encoder, Mark
-from edge.recorder.segments import list_segments, segment_path, sync_folder
 from edge.recorder.tracks import Tracks
 from edge.types import SampleBlock
 from edge.warnings_once import WarnOnce
@@ -36,7 +34,6 @@ MAX_WAITING = 4096  # blocks that wait for the disk; further ones are not record
 STALL_S = 5.0  # a disk that has not answered for so long does not silence the verdicts
 RETRY_S = 2.0
 HELD_BYTES = 4 << 20  # encoded records that wait for a disk that fails: minutes of forty ECG streams
-LOOK_S = 60.0  # how often files are checked for their age
 
 
 @dataclass(slots=True)
@@ -65,8 +62,10 @@ class Recorder:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._folder, self._tracks, self._metrics, self._clock = folder, tracks, metrics, clock
-        self._sync_s, self._cap, self._segment_bytes = sync_s, cap_bytes, segment_bytes
-        self._keep_s = keep_s
+        self._sync_s, self._cap = sync_s, cap_bytes
+        self._files = Files(
+            folder, cap_bytes=cap_bytes, segment_bytes=segment_bytes, keep_s=keep_s, clock=clock
+        )
         self._encoder = Encoder()
         self._warn = WarnOnce(log)
         self._changed = threading.Condition()
@@ -78,13 +77,9 @@ class Recorder:
         self._mark: Mark | None = None
         self._next = next_number
         self._stopping = False
-        self._fd, self._size, self._path = -1, 0, Path()
-        self._sizes = {s.path: s.path.stat().st_size for s in list_segments(folder)}  # oldest first
         self._held: deque[tuple[int, int, bytes]] = deque()  # first number, how many, records
         self._held_bytes = 0
         self._retry_at = 0.0
-        self._look_at = 0.0
-        self._steadiness = Steadiness(clock)
         self.error = ""
         self.syncs = 0
         #: Newest record that is known to be on the disk.
@@ -158,11 +153,11 @@ class Recorder:
                 self._changed.notify_all()
             if group:
                 self._take(group)
-            self._retire()
+            self._files.retire()
             if stopping and not self._waiting:
                 if self._held:
                     self._write_held(self._next - 1)  # a last attempt
-                self._close()
+                self._files.close()
                 return
 
     def flush(self) -> None:
@@ -178,7 +173,7 @@ class Recorder:
             "kind": "recorder",
             "folder": str(self._folder),
             "error": self.error,
-            "bytes": sum(self._sizes.values()) + self._size,
+            "bytes": self._files.size_bytes,
             "cap_bytes": self._cap,
             "records": self._next - 1,
             "syncs": self.syncs,
@@ -233,88 +228,17 @@ class Recorder:
         return self._encoder.block(w.number, w.block, aligned=w.aligned, origin=origin, arrival=w.arrival)
 
     def _write(self, first: int, data: bytes, last: int) -> bool:
-        """On the disk, or False. A failed file is left as it is: what an fsync that failed did is unknown."""
-        for attempt in (1, 2):
-            fresh = self._fd < 0
-            try:
-                if fresh:
-                    self._open(first)
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(self._fd, view) :]
-                os.fdatasync(self._fd)
-            except OSError as error:
-                self._close()
-                # In another file it may work at once (an error of one block of the disk); not on a full disk.
-                if attempt == 1 and not fresh and error.errno not in (errno.ENOSPC, errno.EROFS):
-                    continue
-                self._failed(error)
-                return False
-            break
+        """On the disk, or False."""
+        try:
+            self._files.write(first, data)
+        except OSError as error:
+            self._retry_at = time.monotonic() + RETRY_S
+            self.error = f"{self._folder}: {error.strerror or error}; samples are not recorded"
+            self._warn.warn("write", "%s (trying again every %g s)", self.error, RETRY_S)
+            return False
         self.syncs += 1
         self.synced = last
-        self._size += len(data)
         if self.error:
             self.error = ""
             self._warn.recovered("write", "%s: samples are recorded again", str(self._folder))
-        if self._size >= self._segment_bytes:
-            self._close()
         return True
-
-    def _open(self, first: int) -> None:
-        path = segment_path(self._folder, first)
-        while path.exists():
-            # A file that failed before its first record was whole.
-            first += 1
-            path = segment_path(self._folder, first)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        self._fd = os.open(path, flags, 0o600)
-        self._path, self._size = path, 0
-        sync_folder(self._folder)
-
-    def _close(self) -> None:
-        if self._fd < 0:
-            return
-        try:
-            size = os.fstat(self._fd).st_size
-            os.close(self._fd)
-        except OSError:
-            size = self._size
-        self._fd = -1
-        self._sizes[self._path], self._size = size, 0
-
-    def _failed(self, error: OSError) -> None:
-        self._retry_at = time.monotonic() + RETRY_S
-        self.error = f"{self._folder}: {error.strerror or error}; samples are not recorded"
-        self._warn.warn("write", "%s (trying again every %g s)", self.error, RETRY_S)
-
-    def _retire(self) -> None:
-        """Remove the oldest files that are beyond the cap, or too old."""
-        total = sum(self._sizes.values()) + self._size
-        for path in list(self._sizes):
-            if total <= self._cap:
-                break
-            total -= self._sizes[path]
-            self._remove(path)
-        now = self._clock.monotonic()
-        if self._keep_s and now >= self._look_at:
-            self._look_at = now + LOOK_S
-            if self._steadiness.stands():
-                self._remove_older(self._clock.utc() - self._keep_s)
-
-    def _remove_older(self, oldest: float) -> None:
-        for path in list(self._sizes):
-            try:
-                if path.stat().st_mtime >= oldest:
-                    break
-            except OSError:
-                pass  # gone already
-            self._remove(path)
-
-    def _remove(self, path: Path) -> None:
-        self._sizes.pop(path, None)
-        try:
-            path.unlink()
-        except OSError as error:
-            if error.errno != errno.ENOENT:
-                self._warn.warn("remove", "%s: cannot be removed: %s", str(path), error)

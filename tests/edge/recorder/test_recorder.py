@@ -22,6 +22,7 @@ from edge.delivery.diskspool import DiskSpool
 from edge.delivery.diskstore import DiskStore
 from edge.engine import Engine
 from edge.metrics import Metrics
+from edge.recorder import files as files_module
 from edge.recorder import writer as writer_module
 from edge.recorder.erase import tombstones
 from edge.recorder.reading import Choice, recorded, runs
@@ -125,7 +126,7 @@ def test_a_mark_comes_back():
 def test_acknowledgements_come_after_the_fsync_and_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     events: list[object] = []
     real = os.fdatasync
-    monkeypatch.setattr(writer_module.os, "fdatasync", lambda fd: (events.append("sync"), real(fd)))
+    monkeypatch.setattr(files_module.os, "fdatasync", lambda fd: (events.append("sync"), real(fd)))
     made = recorder(tmp_path, sync_s=0.2)
     thread = threading.Thread(target=made.run)
     thread.start()
@@ -148,7 +149,7 @@ def test_the_oldest_file_goes_first_and_the_cap_holds(tmp_path: Path):
     made = recorder(tmp_path, cap_bytes=200_000, segment_bytes=20_000)
     for k in range(120):
         made._take([writer_module._Waiting(k + 1, block(signal(2000), first=2000 * k), False, 0.0, None)])
-        made._retire()
+        made._files.retire()
     total = sum(segment.path.stat().st_size for segment in list_segments(tmp_path))
     assert 150_000 < total <= 200_000
     left = [raw.number for segment in list_segments(tmp_path) for raw in read_segment(segment.path)]
@@ -159,16 +160,16 @@ def test_old_files_go_unless_the_clock_has_just_jumped(tmp_path: Path):
     fake = FakeTime(utc=time.time())
     made = recorder(tmp_path, keep_s=3600.0, clock=fake.clock)
     made._take([writer_module._Waiting(1, block([1]), False, 0.0, None)])
-    made._close()
+    made._files.close()
     fake.pass_s(61.0)
-    made._retire()
+    made._files.retire()
     assert len(list_segments(tmp_path)) == 1
     fake.wall += 86_400.0  # a step: not an age
     fake.pass_s(61.0)
-    made._retire()
+    made._files.retire()
     assert len(list_segments(tmp_path)) == 1
     fake.pass_s(2 * 3600.0)
-    made._retire()
+    made._files.retire()
     assert len(list_segments(tmp_path)) == 0
 
 
@@ -182,11 +183,12 @@ def test_what_a_disk_refuses_is_accepted_and_written_when_it_takes_it(
     def refuse(fd: int, data: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writer_module.os, "write", refuse)
+    monkeypatch.setattr(files_module.os, "write", refuse)
     made._take([writer_module._Waiting(1, block([1]), False, 0.0, lambda: accepted.append(1))])
     assert accepted == [1]
     assert "No space" in made.error
-    monkeypatch.setattr(writer_module.os, "write", real)
+    assert list_segments(tmp_path) == []  # tries leave nothing behind
+    monkeypatch.setattr(files_module.os, "write", real)
     made._retry_at = 0.0
     made._take([writer_module._Waiting(2, block([2], first=1), False, 0.0, lambda: accepted.append(2))])
     assert made.error == ""
