@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -22,7 +23,7 @@ from edge.delivery.diskstore import DiskStore
 from edge.delivery.spool import Spool
 from edge.metrics import Metrics
 from edge.recorder.record import Mark, Recorded
-from edge.recorder.recovery import Found, Progress, find, owed
+from edge.recorder.recovery import Found, Progress, find, owed, unread
 from edge.recorder.tracks import Tracks
 from edge.recorder.writer import Recorder
 from edge.settings import ConfigError
@@ -34,11 +35,20 @@ log = logging.getLogger("edge.durability")
 ROW_BYTES = 2048
 
 
+# A disk that is full, read-only or failing is no reason not to start: results go on from memory.
+_DISK = frozenset({errno.EROFS, errno.ENOSPC, errno.EIO, errno.EDQUOT})
+
+
 def lock_folder(folder: Path) -> int:
-    """Make the folder and hold its lock; the descriptor is the lock. Raises ConfigError."""
+    """Make the folder and hold its lock; the descriptor is the lock, -1 where the disk does not let us have one.
+
+    Raises ConfigError.
+    """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = _open_lock(folder / "lock")
+        if fd < 0:
+            return fd
     except OSError as error:
         raise ConfigError(
             f"durability.folder {folder}: {error.strerror}; name a folder that can be written", key="durability.folder"
@@ -52,6 +62,19 @@ def lock_folder(folder: Path) -> int:
             key="durability.folder",
         ) from error
     return fd
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # one of an earlier run
+    except OSError:
+        log.error("%s: cannot be made; going on without", path)
+        return -1
 
 
 class Durability:
@@ -87,12 +110,13 @@ class Durability:
             tracks = Tracks(spec.window_samples / spec.rate_hz)
             try:
                 samples.mkdir(mode=0o700, exist_ok=True)
-                self._found = find(samples, self.store.mark, tracks)
             except OSError as error:
-                raise ConfigError(
-                    f"durability.folder: {samples}: {error.strerror}; free or repair it, or name another",
-                    key="durability.folder",
-                ) from error
+                if error.errno not in _DISK:
+                    raise ConfigError(
+                        f"durability.folder: {samples}: {error.strerror}; free or repair it, or name another",
+                        key="durability.folder",
+                    ) from error
+            self._found = self._look(samples, tracks)
             self._progress = Progress(spec, pipeline.stream_idle_s, self._found.mark.answered)
             self.recorder = Recorder(
                 samples,
@@ -105,6 +129,13 @@ class Durability:
                 keep_s=settings.keep_days * 86_400.0,
                 clock=clock,
             )
+
+    def _look(self, samples: Path, tracks: Tracks) -> Found:
+        try:
+            return find(samples, self.store.mark, tracks)
+        except OSError as error:
+            log.error("%s: cannot be read (%s); what an earlier run owes waits there", samples, error)
+            return unread(samples)
 
     def spool(self, sink: int) -> Spool:
         """The spool of the sink with this number in the configuration."""
@@ -178,7 +209,8 @@ class Durability:
     def close(self) -> None:
         """After the threads have ended."""
         self.store.close()
-        os.close(self._lock)
+        if self._lock >= 0:
+            os.close(self._lock)
 
     def _mark(self) -> Mark | None:
         if self._progress is None:

@@ -109,6 +109,12 @@ class DiskSpool:
     def __len__(self) -> int:
         return len(self._memory) + self._stored
 
+    def adopt(self, count: int) -> None:
+        """So many results of an earlier run are in the file; it could not be read before."""
+        with self._changed:
+            self._stored += count
+            self._changed.notify()
+
     def give_up_oldest(self, count: int) -> None:
         """They are too old."""
         with self._changed:

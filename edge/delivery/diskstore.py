@@ -33,6 +33,7 @@ FAULTS = (sqlite3.Error, UnicodeDecodeError)
 PAGE_BYTES = 4096
 RETRY_S = 2.0
 EXPIRE_LOOK_S = 60.0
+UNKNOWN_KEY = 1 << 48  # keys begin here where the file's are not known: no run comes that far
 KEEP_BAD = 3  # damaged files that are kept to be looked at
 WAL_PAGES = 250  # a checkpoint every megabyte
 _SCHEMA = """
@@ -93,15 +94,18 @@ class DiskStore:
         self.commits = 0
         self.quarantined = 0
         self.heads_before = ""
+        self._opened = False
         self.mark = self._open_first()
 
     def _open_first(self) -> Mark | None:
         """Where the last run had come to; None in a new file."""
         try:
-            return self._open()
+            mark = self._open()
         except (*FAULTS, OSError) as error:
             self._failed(error)
             return None
+        self._opened = True
+        return mark
 
     def attach(self, spool: DiskSpool) -> None:
         """Another sink's spool."""
@@ -111,14 +115,14 @@ class DiskStore:
         """How many results of a sink the file holds, and the last key."""
         with self._lock:
             if self._db is None:
-                return 0, 0
+                return 0, UNKNOWN_KEY
             try:
                 row = self._db.execute(
                     "SELECT count(*), coalesce(max(key), 0) FROM waiting WHERE sink = ?", (sink,)
                 ).fetchone()
             except FAULTS as error:
                 self._failed(error)
-                return 0, 0
+                return 0, UNKNOWN_KEY
             return int(row[0]), int(row[1])
 
     def load(self, sink: int, after: int, before: int, most: int) -> list[tuple[int, float, bytes]]:
@@ -156,6 +160,8 @@ class DiskStore:
             try:
                 if self._db is None:
                     self._open()
+                    if not self._opened:
+                        self._adopt()
                 self._expire()
                 changes = [spool.changes() for spool in self.spools]
                 if mark != self._told or heads != self._told_heads or any(changes):
@@ -182,6 +188,14 @@ class DiskStore:
     def close(self) -> None:
         with self._lock:
             self._close()
+
+    def _adopt(self) -> None:
+        """The file could not be read at the start: what it holds of an earlier run is the spools' from now on."""
+        assert self._db is not None
+        self._opened = True
+        for spool in self.spools:
+            query = "SELECT count(*) FROM waiting WHERE sink = ? AND key < ?"
+            spool.adopt(int(self._db.execute(query, (spool.sink, UNKNOWN_KEY)).fetchone()[0]))
 
     def _write(self, mark: Mark | None, heads: str, changes: Sequence[Changes]) -> None:
         assert self._db is not None

@@ -85,6 +85,7 @@ class Files:
                 self._remove_older(self._clock.utc() - self._keep_s)
 
     def _open(self, first: int) -> None:
+        self._folder.mkdir(mode=0o700, exist_ok=True)  # a disk that was full at the start had no room for it
         path = segment_path(self._folder, first)
         while path.exists():
             # One whose first record was cut off.

@@ -123,6 +123,12 @@ def find(folder: Path, mark: Mark | None, tracks: Tracks) -> Found:
     return found
 
 
+def unread(folder: Path) -> Found:
+    """For a folder that cannot be read: nothing is owed now, and numbers go on beyond any that may be in it."""
+    number = max((segment.first for segment in list_segments(folder)), default=0) + (1 << 20)
+    return Found(number, Mark(number - 1, number))
+
+
 def owed(found: Found) -> Iterator[tuple[Recorded, bool]]:
     """Each record that is needed, oldest first, and whether its windows are still to be answered. Raises OSError."""
     decoder = Decoder()

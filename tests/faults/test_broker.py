@@ -59,7 +59,7 @@ def test_broker_killed_is_reported_apart(field: Field, tally: Tally):
 
 def test_broker_away_results_wait_old_ones_are_marked_and_live_ones_overtake(field: Field, tally: Tally):
     """Samples go on, by a file that is played: what is made while the broker is away waits, and comes."""
-    windows, away_s = 1200, 15.0
+    windows, away_s = 900, 12.0
     field.more += [
         "--delivery-historical-after-s",
         "1",

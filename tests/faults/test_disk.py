@@ -65,48 +65,56 @@ def test_a_disk_that_hangs_does_not_silence_the_verdicts(field: Field, tally: Ta
 
 
 def test_full_and_read_only_file_system(field: Field, tally: Tally):
-    """A real small file system; where mounting is not possible, the shim's errors above stand for it."""
+    """A real small file system, full under a running agent, read-only at the start of one; where mounting is not
+    possible, the shim's errors stand for it.
+    """
     field.state.mkdir()
-    if not mounted(field.state, 16):
-        shim = Shim(field.folder, field.state)
-        field.env = shim.env
-        fill, free = (lambda: shim.mode("enospc")), (lambda: shim.mode("ok"))
-        lock, unlock = (lambda: shim.mode("erofs")), (lambda: shim.mode("ok"))
-    else:
-        filler = field.state / "filler"
+    real = mounted(field.state, 16)
+    shim = None if real else Shim(field.folder, field.state)
+    filler = field.state / "filler"
 
-        def fill() -> None:
-            with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+    def disk(mode: str) -> None:
+        if shim is not None:
+            shim.mode({"full": "enospc", "read-only": "erofs"}.get(mode, "ok"))
+        elif mode == "full":
+            with filler.open("wb", buffering=0) as file:
                 for size in (1 << 20, 512):
                     with contextlib.suppress(OSError):
                         while True:
                             file.write(bytes(size))
-
-        def free() -> None:
+        elif mode == "free":
             filler.unlink()
+        else:
+            kind = "ro" if mode == "read-only" else "rw"
+            subprocess.run(["mount", "-o", f"remount,{kind}", field.state], check=True, capture_output=True)
 
-        def lock() -> None:
-            # A file system that the kernel made read-only, open files or not.
-            subprocess.run(["mount", "-o", "remount,ro,abort", field.state], check=False, capture_output=True)
-
-        def unlock() -> None:
-            pass
-
+    field.env = {} if shim is None else shim.env
     field.start()
     try:
         time.sleep(0.7)
-        fill()
+        disk("full")
         field.wait_health("degraded", lambda h: h["status"] == "degraded")
         field.live_again(time.monotonic())
-        free()
+        disk("free")
         field.wait_health("ok again", lambda h: h["status"] == "ok")
-        field.live_again(time.monotonic())
-        lock()
+        assert field.agent is not None
+        assert field.agent.stop()[0] == 0
+        disk("read-only")
+        since = time.monotonic()
+        field.start()
         field.wait_health("degraded", lambda h: h["status"] == "degraded")
-        field.live_again(time.monotonic())
-        unlock()
+        field.live_again(since)
+        disk("writable")
+        field.wait_health("ok again", lambda h: h["status"] == "ok")
+        time.sleep(1.0)
+        field.kill()
+        field.start()
         counts = field.settle()
     finally:
         field.close()
-        subprocess.run(["umount", "-l", field.state], check=False, capture_output=True)
+        if real:
+            subprocess.run(["umount", "-l", field.state], check=False, capture_output=True)
+        else:
+            assert shim is not None
+            shim.close()
     tally("file system full, then read-only", counts)

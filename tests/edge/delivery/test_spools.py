@@ -349,3 +349,19 @@ def test_what_has_waited_for_too_long_goes_and_is_counted(disk: Rig):
     disk.settle()
     assert ids(spool.peek(999, 0.0)) == ["new"]
     assert spool.drops.by_stream() == {"old": 600}
+
+
+def test_a_file_that_could_not_be_read_at_the_start_is_delivered_once_it_can(disk: Rig, monkeypatch):
+    import edge.delivery.diskstore as module
+
+    monkeypatch.setattr(module, "RETRY_S", 0.0)
+    fill(disk, disk.spool(1000), [f"old{n}" for n in range(300)])
+    disk.settle()
+    disk.close()
+    away = disk.folder.rename(disk.folder.with_name("away"))
+    spool = disk.spool(1000)
+    fill(disk, spool, ["a", "b"])
+    away.rename(disk.folder)
+    disk.settle()
+    assert len(spool) == 302
+    assert sorted(drain(disk, spool)) == sorted(["a", "b", *[f"old{n}" for n in range(300)]])
