@@ -110,7 +110,7 @@ def check(out: Path, archs: Sequence[str]) -> bool:
         text=True,
         check=False,
     )
-    said = (done.stdout + done.stderr).strip().splitlines()
+    said = (done.stderr if done.returncode else done.stdout).strip().splitlines()
     report(done.returncode == 0 and (out / "sbom.json").is_file(), "sbom", said[-1] if said else "sbom.json")
     names = sorted(path.name for path in out.iterdir() if path.name != "SHA256SUMS")
     sums = [f"{hashlib.sha256((out / name).read_bytes()).hexdigest()}  {name}" for name in names]
