@@ -43,6 +43,7 @@ log = logging.getLogger("edge.cluster")
 BATCH_BLOCKS = 64
 TICK_S = 0.2
 STOP_S = 4.0
+HEAL_S = 5.0
 
 
 @dataclass
@@ -83,7 +84,7 @@ class Cutter:
         )
         self._announcer.attach(self._link)
         self._stop_sources, self._stop_link = threading.Event(), threading.Event()
-        self._tell_at = clock.monotonic()
+        self._tell_at = self._heal_at = clock.monotonic()
 
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Until `should_stop()`, or until every source has come to its end and every window has its result."""
@@ -100,6 +101,7 @@ class Cutter:
                 log.info("ready")
             if not any(t.is_alive() for t in sources) and not self._queue.unfinished and not len(self.outbox):
                 break
+            self._heal()
             self._tell_health()
             time.sleep(TICK_S)
         self._stop([*sources, cutting], [publishing, link])
@@ -159,8 +161,18 @@ class Cutter:
 
     def _connected(self) -> None:
         self.outbox.reconnected()
-        self._link.subscribe([self.topics.stream("+", "result")])
+        # QoS 1 would need a consumer of its own on the servers, which they refuse while a leader is being elected. A
+        # result that is missed only makes its window go again.
+        self._link.subscribe([self.topics.stream("+", "result")], qos=0)
         self._announcer.connected()
+
+    def _heal(self) -> None:
+        """Without its results a cutter would send for ever: a refused subscription is asked for on a new connection."""
+        now = self._clock.monotonic()
+        if self._link.connected and self._link.refused_filters and now >= self._heal_at:
+            self._heal_at = now + HEAL_S
+            self._link.refused_filters = []
+            self._link.renew()
 
     def _on_published(self, mid: int, code: int) -> None:
         if code < 0x80:

@@ -28,7 +28,7 @@ from tests.integration.rig import Listener, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
-RECORDS, SAMPLES, SPEED = 18, 1000, 20
+RECORDS, SAMPLES, SPEED = 18, 1000, 10
 
 
 @pytest.fixture
@@ -54,6 +54,11 @@ def run(what: str, words: list[str], *more: object) -> subprocess.CompletedProce
 def start(tmp_path: Path, name: str, line: list[str]) -> subprocess.Popen[bytes]:
     with (tmp_path / f"{name}.err").open("wb") as err:
         return subprocess.Popen(line, stdout=err, stderr=err)
+
+
+def says(path: Path, text: str) -> None:
+    """A part has got so far."""
+    wait_for(lambda: text in path.read_text(errors="replace"), text, 60.0)
 
 
 def records(folder: Path) -> Path:
@@ -117,21 +122,25 @@ def test_no_window_is_lost_and_none_answered_twice_when_workers_and_servers_die(
     mqtt = ["--mqtt-host", "127.0.0.1", "--mqtt-version", "3.1.1", "--mqtt-port", cluster.mqtt[0]]
     source = ["--source", f"replay:{folder},speed={SPEED}"]
     line = command("run", words, *place, "--role", "cutter", "--node", "gw1", *mqtt, *source)
+    for at in range(3):
+        says(tmp_path / f"worker{at}.err", "classifier tiny@1.0.0")
+    client = Listener(cluster.mqtt[0], "wavewall/+/stream/+/result", version="3.1.1")
     cutter = start(tmp_path, "cutter", line)
     try:
-        time.sleep(4.0)
+        client.wait_results(100, 60.0)
         workers[0].kill()
-        time.sleep(2.0)
+        client.wait_results(200, 60.0)
         cluster.kill(1)
-        time.sleep(3.0)
+        client.wait_results(300, 60.0)  # two of three go on
         cluster.start(1)
-        time.sleep(3.0)
+        client.wait_results(450, 60.0)
         workers[1].kill()
         cluster.kill(2)
         time.sleep(2.0)
         cluster.start(2)
         assert cutter.wait(90) == 0, (tmp_path / "cutter.err").read_text()[-2000:]
     finally:
+        client.close()
         for process in (*workers, cutter):
             if process.poll() is None:
                 process.terminate()
@@ -198,11 +207,13 @@ def test_a_gateway_on_a_leaf_node_holds_its_windows_through_an_outage(tmp_path: 
         worker = start(tmp_path, "worker", command("run", words, *place, "--role", "classifier", "--node", "w0"))
         leaf.start()
         source = ["--source", f"replay:{folder},speed={SPEED}"]
+        says(tmp_path / "worker.err", "classifier tiny@1.0.0")
+        client = Listener(leaf.mqtt[0], "wavewall/+/stream/+/result", version="3.1.1")
         cutter = start(
             tmp_path, "cutter", command("run", words, *place, "--role", "cutter", "--node", "gw1", *mqtt, *source)
         )
         try:
-            time.sleep(3.0)
+            client.wait_results(100, 60.0)
             hub.kill(0)
             time.sleep(4.0)
             assert cutter.poll() is None
@@ -213,6 +224,7 @@ def test_a_gateway_on_a_leaf_node_holds_its_windows_through_an_outage(tmp_path: 
             assert len(ids) == len(set(ids))
             assert int((tmp_path / "cutter.err").read_text().rsplit(" sent again", 1)[0].split()[-1]) > 0
         finally:
+            client.close()
             for process in (worker, cutter):
                 if process.poll() is None:
                     process.terminate()
