@@ -7,6 +7,7 @@ error messages. The JSON schema that `edge-agent schema` prints is generated fro
 
 from __future__ import annotations
 
+import re
 import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -626,7 +627,6 @@ class DashboardSettings(Section):
 
     listen: str | None = Field(
         default=None,
-        pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$",
         description="HOST:PORT of the page; `--dashboard` alone is 127.0.0.1:8787. Other machines can only reach it "
         "on an address that is not the loopback, which needs a token or a reverse proxy's user.",
     )
@@ -639,7 +639,6 @@ class DashboardSettings(Section):
     token_file: Path | None = Field(default=None, description="File whose first line is the token, mode 0600.")
     user_header: str | None = Field(
         default=None,
-        pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$",
         description="Header in which a reverse proxy names the user it let in, e.g. X-Remote-User; takes the place of "
         "a token.",
     )
@@ -665,6 +664,24 @@ class DashboardSettings(Section):
         default=120.0, description="Signal kept in memory for each stream, where 64 MiB for all allow it."
     )
     max_clients: int = Field(default=16, ge=1, le=1000, description="Pages open at once; further ones are refused.")
+
+    @field_validator("listen")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        value = f"127.0.0.1{value}" if value.startswith(":") else value
+        found = re.fullmatch(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):([0-9]{1,5})", value)
+        if found is None or int(found[1]) > 65535:
+            raise ValueError("write HOST:PORT, e.g. 127.0.0.1:8787 or [::1]:8787; port 0 takes a free one")
+        return value
+
+    @field_validator("user_header")
+    @classmethod
+    def _is_header(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", value):
+            raise ValueError("write the name of a header, e.g. X-Remote-User")
+        return value
 
 
 class MetricsSettings(Section):

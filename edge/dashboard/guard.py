@@ -45,10 +45,8 @@ HEADERS = (
 
 
 def split_listen(listen: str) -> tuple[str, int]:
-    """("127.0.0.1", 8787) of `127.0.0.1:8787` or `[::1]:8787`. Raises ConfigError."""
+    """("127.0.0.1", 8787) of `127.0.0.1:8787` or `[::1]:8787`, as the settings let through."""
     host, _, port = listen.rpartition(":")
-    if int(port) > 65535:
-        raise ConfigError(f"dashboard.listen = {listen!r}: ports end at 65535", key="dashboard.listen")
     return host.strip("[]"), int(port)
 
 

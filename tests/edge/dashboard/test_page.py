@@ -24,7 +24,7 @@ from edge.dashboard.server import DashboardError
 from edge.metrics import Metrics
 from edge.recorder.tracks import Tracks
 from edge.recorder.writer import Recorder
-from edge.settings import ConfigError
+from edge.settings import ConfigError, load_settings
 from firmware_bridge.recordings import open_recordings
 from tests.edge.dashboard.rig import Served, block, event, serve
 from tests.edge.tiny import HOP, RATE_HZ, WINDOW
@@ -412,3 +412,10 @@ def test_scrolling_back_reads_the_recorder(tmp_path: Path):
 )
 def test_the_address_of_the_dashboard_may_be_left_out(words: str, becomes: str):
     assert bare_dashboard(words.split()) == becomes.split()
+
+
+@pytest.mark.parametrize("listen", ["8787", "host", "a b:1", "127.0.0.1:99999", "http://127.0.0.1:80/", "[zz]:1"])
+def test_an_address_that_is_none_says_how_to_write_one(listen: str):
+    with pytest.raises(ConfigError, match="dashboard.listen.*write HOST:PORT, e.g. 127.0.0.1:8787"):
+        load_settings(None, {}, {"dashboard.listen": listen})
+    assert load_settings(None, {}, {"dashboard.listen": ":0"}).dashboard.listen == "127.0.0.1:0"
