@@ -35,6 +35,18 @@ IOT = {
     "SmallKitchenAppliances": (78.9, 40.5, 65.4),
 }
 
+# Columns of our own Table 4, by their key in its file.
+IOT_OWN = {
+    "resnet_clean": "ResNet clean",
+    "resnet_fgsm": "ResNet, FGSM",
+    "encdec_clean": "encode-decode clean",
+    "encdec_fgsm_paper": "as in the paper, FGSM",
+    "encdec_adaptive": "attacked through it",
+    "best_clean": "our best clean",
+    "best_fgsm": "our best, FGSM",
+    "best_adaptive": "our best, worst attack",
+}
+
 
 def rows_of(name: str) -> dict[tuple[str, str], dict[str, Any]]:
     """Rows of one evaluation file by (target, attack)."""
@@ -79,18 +91,32 @@ def iot() -> str:
     return "\n".join(lines)
 
 
-def reproduction(paper: str) -> str:
-    """What `trainer reproduce` wrote as Markdown into docs/results/PAPER, headings one level below the page's."""
-    files = sorted((RESULTS / paper).glob("*.md"))
-    if not files:
-        return f"`trainer reproduce {paper}` makes the paper's own tables and figures; none are published here yet."
-    texts = [path.read_text(encoding="utf-8").strip() for path in files]
+def ecg_own() -> str:
+    """Tables and claims that `trainer reproduce ecg` wrote, headings one level below the page's."""
+    files = [RESULTS / "ecg" / name for name in ("tables.md", "claims.md")]
+    texts = [path.read_text(encoding="utf-8").strip() for path in files if path.exists()]
+    if not texts:
+        return "`trainer reproduce ecg` makes the paper's own tables and figures; none are published here yet."
     return re.sub(r"^#+ ", "#### ", "\n\n".join(texts), flags=re.MULTILINE)
+
+
+def iot_own() -> str:
+    """What is finished of Table 4; a blank is a figure that is not finished."""
+    path = RESULTS / "iot" / "table4.json"
+    known = json.loads(path.read_text(encoding="utf-8"))["datasets"] if path.exists() else {}
+    finished = {name: row for name, row in known.items() if any(row[key] is not None for key in IOT_OWN)}
+    if not finished:
+        return "`trainer reproduce iot` makes the paper's own tables and figures; none are published here yet."
+    lines = ["| Data set | " + " | ".join(IOT_OWN.values()) + " |", "|---" * (1 + len(IOT_OWN)) + "|"]
+    for name, row in finished.items():
+        cells = ["" if row[key] is None else f"{row[key]:.3f}" for key in IOT_OWN]
+        lines.append(f"| {name} ({row['n_test']} series) | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", "A blank is not finished. [The report so far](results/iot/report.html)."])
 
 
 def render(page: str) -> str:
     """The page with its tables replaced."""
-    parts = (("ecg", ecg()), ("iot", iot()), ("ecg-own", reproduction("ecg")), ("iot-own", reproduction("iot")))
+    parts = (("ecg", ecg()), ("iot", iot()), ("ecg-own", ecg_own()), ("iot-own", iot_own()))
     for name, table in parts:
         begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
         before, rest = page.split(begin, 1)
