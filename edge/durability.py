@@ -31,6 +31,7 @@ from edge.types import SampleBlock
 
 log = logging.getLogger("edge.durability")
 
+MOST_ATTEMPTS = 20
 # A result of the agent's takes about 900 bytes in the file; with so many a row its pages always suffice.
 ROW_BYTES = 2048
 
@@ -90,7 +91,7 @@ class Durability:
         metrics: Metrics,
         clock: Clock,
     ) -> None:
-        self._delivery, self._clock, self._settings = delivery, clock, settings
+        self._delivery, self._clock, self._settings, self._folder = delivery, clock, settings, folder
         self._lock = lock_folder(folder)
         self._order = threading.Lock()
         self.recorder: Recorder | None = None
@@ -178,10 +179,30 @@ class Durability:
         """What an earlier run recorded: record, whether its windows are still owed, whether it is old by now."""
         if self._found is None:
             return
+        answers = self._attempt(1)
         for recorded, is_owed in owed(self._found):
             age_s = self._clock.utc() - recorded.arrival
-            yield recorded, is_owed, not 0.0 <= age_s <= self._delivery.historical_after_s
+            yield recorded, is_owed and answers, not 0.0 <= age_s <= self._delivery.historical_after_s
+        self._attempt(0)
         self._found = None  # from here on, marks say where this run is
+
+    def _attempt(self, count: int) -> bool:
+        """Whether what is owed may be answered: not when that has ended the process again and again (a fault in native
+        code cannot be caught). 0: it is done.
+        """
+        path = self._folder / "recovering"
+        try:
+            if not count:
+                path.unlink(missing_ok=True)
+                return True
+            made = 1 + (int(path.read_text() or 0) if path.exists() else 0)
+            path.write_text(str(made))
+        except (OSError, ValueError):
+            return True
+        if made <= MOST_ATTEMPTS:
+            return True
+        log.error("%d starts did not survive what was recorded before; its windows are left out", made - 1)
+        return False
 
     def parts(self) -> list[tuple[str, Callable[[], None]]]:
         """Names and bodies of the threads."""
