@@ -123,14 +123,15 @@ class Recorder:
 
     def _release(self, group: list[_Waiting]) -> None:
         """Tell the senders, each once."""
-        for w in group:
-            with self._changed:
-                on_accepted, w.on_accepted = w.on_accepted, None
-            if on_accepted is not None:
-                try:
-                    on_accepted()
-                except Exception:
-                    log.exception("a source failed at its acknowledgement")
+        with self._changed:
+            waiting = [w.on_accepted for w in group if w.on_accepted is not None]
+            for w in group:
+                w.on_accepted = None
+        for on_accepted in waiting:
+            try:
+                on_accepted()
+            except Exception:
+                log.exception("a source failed at its acknowledgement")
 
     def mark(self, mark: Mark) -> None:
         """Keep a mark with the next group."""
