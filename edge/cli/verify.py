@@ -66,7 +66,7 @@ def _verify_results(path: Path, key: Path | None, json_out: bool) -> None:
         signed = f", {report.signed} signed notes" if public is not None else ""
         typer.echo(f"{report.results} results in {report.chains} chains{signed}")
         for count, what in (
-            (report.given_up, "given up by the spool, under tombstones"),
+            (report.given_up, "given up by the spool or erased, under tombstones"),
             (report.lost, "holes of a crash; those windows are answered again by the next run"),
             (report.uncovered, "results at the ends, whose alteration or removal would not show"),
         ):
@@ -76,7 +76,7 @@ def _verify_results(path: Path, key: Path | None, json_out: bool) -> None:
             typer.echo(f"also line {fault.line}: {fault.says}", err=True)
     if first is not None:
         raise EdgeError(f"{path}: line {first.line} {first.says}")
-    if not report.results:
+    if not report.results and not report.given_up:
         raise EdgeError(f"{path}: no results in it")
     if not json_out:
         typer.echo("whole: nothing is altered or missing")
