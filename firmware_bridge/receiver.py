@@ -30,6 +30,8 @@ HELLO_EVERY_S = 1.0
 RESTART_SAMPLES = 1 << 20
 # Blocks held back behind a gap; with 255 samples of 16 channels that is 2 MB. Past it the oldest gap is given up.
 MAX_HELD_BLOCKS = 256
+# Boot numbers that are remembered; a device counts them up or draws them, so an old one hardly ever comes again.
+MAX_BOOTS = 64
 # So many repeats in a row come from a device that restarted without being heard, not from the line.
 REPEATS_OF_RESTART = 3
 
@@ -62,6 +64,7 @@ class Receiver:
         self._next_hello_s = 0.0
         self._boot: int | None = None  # of the last HELLO, kept while the next is awaited
         self._generation = 0
+        self._generations: dict[int, int] = {}  # of the latest boot numbers
         self._resume: int | None = None
         self._reset(None)
 
@@ -140,10 +143,9 @@ class Receiver:
         if before is None:
             resume, self._resume = self._resume, None
             if boot is None or boot != hello.boot:
-                self._generation = 0
                 resume = None
-            elif resume is None:
-                self._generation += 1
+            if resume is None:
+                self._begin(hello.boot)
             self._reset(resume)
             return []
         if (before.boot, before.device_id) == (hello.boot, hello.device_id):
@@ -153,16 +155,23 @@ class Receiver:
             self.hello = before
             out = self._flush()
             self.hello = hello
-            self._generation += 1
+            self._begin(hello.boot)
             return out
         self.hello = before
         out = self._flush()
         self.hello = hello
-        self._generation = 0
+        self._begin(hello.boot)
         self.counters.restarts += 1
         # Its boot was heard, so a first block with another number than 0 has lost something before it.
         self._reset(0)
         return out
+
+    def _begin(self, boot: int) -> None:
+        """Another epoch: of a boot number that was there before it gets a name of its own."""
+        self._generation = self._generations.pop(boot, -1) + 1
+        self._generations[boot] = self._generation
+        if len(self._generations) > MAX_BOOTS:
+            del self._generations[next(iter(self._generations))]
 
     def _forget(self) -> list[Block]:
         """The device has restarted, and what its samples mean now is not known."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge import codec
@@ -299,6 +299,7 @@ def test_loss_without_resend_leaves_marked_gaps():
 
 
 @settings(deadline=None, max_examples=60)
+@example([HELLO, block(0, 1), m.Hello("d", "f", 300.0, ECG, 8, True, 64), HELLO, block(0, 1)])
 @given(
     st.lists(
         st.one_of(
