@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks.own_work import Arrivals, payloads
 from edge.agent import Agent
+from edge.build import load_bundle
 from edge.clock import Clock
 from edge.config import BundleSettings, DurabilitySettings, MqttSource, NodeSettings, Settings
 from edge.recorder.writer import ACK_MOST
@@ -127,7 +128,7 @@ def measure(bundle: BundleSettings, messages: int = 3000, kind: str = "binary") 
     """Both agents in turn, group by group, so that a busy machine is busy for both."""
     with tempfile.TemporaryDirectory(prefix="durable-") as name:
         benches = [_Bench(bundle, None), _Bench(bundle, Path(name) / "state")]
-        vectors = benches[0].agent.engine.bundle.vectors.windows
+        vectors = load_bundle(bundle)[0].vectors.windows
         spec = benches[0].agent.engine.bundle.manifest.input
         made = payloads(kind, spec, vectors.reshape(-1, vectors.shape[-1]), messages)
         plain, durable = benches

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from edge.agent import Agent
+from edge.build import load_bundle
 from edge.clock import Clock
 from edge.config import BundleSettings, MqttSettings, MqttSource, NodeSettings, Settings
 from edge.types import rfc3339
@@ -104,7 +105,7 @@ def measure(
     timed = classifier._interpreter = TimedInterpreter(classifier._interpreter)
     source: Any = agent.sources[0]
     source._emit = agent.emitter(source)
-    vectors = agent.engine.bundle.vectors.windows
+    vectors = load_bundle(bundle)[0].vectors.windows
     signal = vectors.reshape(-1, vectors.shape[-1])
     topic = agent.topics.stream("bench", "samples")
     message_us: list[float] = []

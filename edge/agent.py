@@ -27,6 +27,7 @@ from edge.delivery.runner import SinkRunner
 from edge.delivery.sinks.base import Sink
 from edge.engine import Engine
 from edge.events import Event
+from edge.memory import give_back
 from edge.metrics import Histogram, Metrics
 from edge.models import service as model_service
 from edge.models.updater import Updater
@@ -419,6 +420,7 @@ class Agent:
             "+".join(s.name for s in self.sources),
             "+".join(r.sink.name for r in self.runners),
         )
+        give_back()
         # Not once the broker is there: an agent that waits for one has started.
         self._notifier.tell("READY=1")
 

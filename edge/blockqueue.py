@@ -26,9 +26,10 @@ class BlockQueue(Generic[Item]):
         self._cap = cap
         self._items: deque[Item] = deque()
         self._first: deque[Item] = deque()  # of the high-priority streams
-        lock = threading.Lock()
-        self._some = threading.Condition(lock)
-        self._room = threading.Condition(lock)
+        self._lock = threading.Lock()
+        self._some = threading.Condition(self._lock)
+        self._room = threading.Condition(self._lock)
+        self._awaited = False  # somebody waits for an item
         self._closed = False
         self._woken_s = 0.0
         self._unfinished = 0
@@ -46,31 +47,32 @@ class BlockQueue(Generic[Item]):
     def put(self, item: Item, *, first: bool = False) -> None:
         """Waits for room; `first`: ahead of all that is not. Raises Closed, also while waiting, once it is closed."""
         items = self._first if first else self._items
-        with self._room:
+        with self._lock:
             while len(items) >= self._cap and not self._closed:
                 self._room.wait()
             if self._closed:
                 raise Closed("the agent is stopping")
             items.append(item)
             self._unfinished += 1
-            if len(items) == 1:
+            if self._awaited:
+                self._awaited = False
                 self._some.notify()
 
     def get_many(self, most: int) -> list[Item]:
         """Up to `most` items, oldest first; waits for one. Empty once the queue is closed and drained."""
-        with self._some:
+        with self._lock:
             idle = not self._items and not self._first
             while not self._items and not self._first and not self._closed:
+                self._awaited = True
                 self._some.wait()
         if idle:
             self._gather()
-        with self._some:
+        with self._lock:
             was_full = len(self._items) >= self._cap or len(self._first) >= self._cap
-            out = []
-            if self._first:
-                out = [self._first.popleft() for _ in range(min(most, len(self._first)))]
-                most -= len(out)
-            out += [self._items.popleft() for _ in range(min(most, len(self._items)))]
+            out: list[Item] = []
+            for items in (self._first, self._items):
+                while items and len(out) < most:
+                    out.append(items.popleft())
             if was_full:
                 self._room.notify_all()
             return out
@@ -86,7 +88,7 @@ class BlockQueue(Generic[Item]):
 
     def done(self, count: int) -> None:
         """So many of the items taken are worked off."""
-        with self._some:
+        with self._lock:
             self._unfinished -= count
             self.finished += count
 

@@ -54,7 +54,7 @@ class _Serving:
 
 
 def _serving(bundle: Bundle, classifier: Classifier) -> _Serving:
-    return _Serving(bundle, classifier, Judge(bundle.manifest), bundle.manifest.ref)
+    return _Serving(bundle.checked(), classifier, Judge(bundle.manifest), bundle.manifest.ref)
 
 
 class Engine:
@@ -187,11 +187,14 @@ class Engine:
         self._streams.drop(stream_id)
 
     def _count(self, stream: _Stream) -> None:
-        now = _READ_COUNTS(stream.windower.counters)
-        for name, new, old in zip(_COUNTED, now, stream.counted, strict=True):
+        now, before = _READ_COUNTS(stream.windower.counters), stream.counted
+        stream.counted = now
+        if now[1:] == before[1:]:  # nearly always: samples came, and all is well
+            self._metrics.add(_COUNTED[0], now[0] - before[0])
+            return
+        for name, new, old in zip(_COUNTED, now, before, strict=True):
             if new != old:
                 self._metrics.add(name, new - old)
-        stream.counted = now
 
     def _classify(self, stream: _Stream, window: Window) -> Result:
         if self._overload is not None and self._overload.skips(stream.priority, stream.seq):

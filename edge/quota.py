@@ -27,6 +27,10 @@ class Bucket:
         self._fill()
         self._left -= amount
 
+    def add_to_cost(self, amount: float) -> None:
+        """More for what was just taken."""
+        self._left -= amount
+
     def _fill(self) -> None:
         now = self._clock()
         self._left = min(self._most, self._left + (now - self._at_s) * self._per_s)

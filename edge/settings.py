@@ -6,7 +6,6 @@ that does.
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -150,6 +149,8 @@ def parse_shorthand(section: str, text: str, where: str) -> dict[str, Any]:
 
 def suggestion(wrong: str, known: Mapping[str, object] | Sequence[str]) -> str:
     """`; did you mean 'port'?`, or the list of what there is where nothing is near."""
+    import difflib  # only for a mistake: it is large
+
     near = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else f"; there is {', '.join(sorted(known))}"
 

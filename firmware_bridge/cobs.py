@@ -53,4 +53,5 @@ def decode(encoded: bytes) -> bytes:
         raise CodecError("cobs", f"block of {code} bytes runs {at - size} past the end")
     for each in reversed(surplus):
         del body[each]
-    return bytes(body[1:])
+    del body[0]
+    return bytes(body)

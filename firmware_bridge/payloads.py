@@ -29,6 +29,7 @@ from firmware_bridge.fields import (
 )
 
 _HELLO = struct.Struct("<IIHBHB")
+_INT16 = np.dtype("<i2")
 _SAMPLES = struct.Struct("<IIBBBH")
 _STATUS = struct.Struct("<IIIHHBB")
 _LOG = struct.Struct("<IB")
@@ -125,14 +126,16 @@ def put_samples(message: m.Samples, *, pack: bool = False) -> bytes:
 
 def get_samples(payload: bytes) -> m.Samples:
     seq, time_us, flags, channels, count, lead_off = head(_SAMPLES, payload, "SAMPLES")
-    check(channels, 1, m.MAX_CHANNELS, "number of channels")
+    if not 1 <= channels <= m.MAX_CHANNELS:
+        check(channels, 1, m.MAX_CHANNELS, "number of channels")
     if flags & FLAG_PACKED:
         values = packing.unpack(payload[_SAMPLES.size :], count, channels)
     else:
         if len(payload) - _SAMPLES.size < 2 * count * channels:
             raise malformed(f"SAMPLES of {len(payload)} bytes cannot hold {count} x {channels} samples")
-        flat = np.frombuffer(payload, dtype="<i2", count=count * channels, offset=_SAMPLES.size)
-        values = flat.astype(np.int16, copy=False).reshape(count, channels)
+        flat = np.frombuffer(payload, _INT16, count * channels, _SAMPLES.size)
+        values = flat if _INT16.isnative else flat.astype(np.int16)
+        values = values.reshape(count, channels)
     return m.Samples(seq, time_us, values, bool(flags & FLAG_END), lead_off)
 
 

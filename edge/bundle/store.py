@@ -15,7 +15,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,6 +69,11 @@ class Bundle:
     signed: bool
     verified: bool
     attacked: Attacked | None = None
+
+    def checked(self) -> Bundle:
+        """The same without its golden windows: what an agent keeps in memory once they have been checked."""
+        windows, valid = self.vectors.windows[:0].copy(), self.vectors.valid[:0].copy()
+        return replace(self, vectors=Vectors(windows, valid, {}, {}), attacked=None)
 
 
 def read_bundle(

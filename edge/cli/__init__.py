@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+
+# Looking for plugins of pydantic reads the metadata of every installed package.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+# numpy's BLAS would start a thread a core, and nothing here multiplies matrices.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 

@@ -48,12 +48,14 @@ def run(
     from edge.agent import Agent
     from edge.cli import live as view
     from edge.cli.show import line
+    from edge.memory import one_arena
 
     uses_stdout = any(sink.kind == "stdout" for sink in settings.sink)
     live_wanted = view.wanted(plain=plain, json_logs=settings.log.format == "json", uses_stdout=uses_stdout)
     # The pipeline only puts verdicts here: a terminal that stands still must not hold it up.
     lines: deque[Result] = deque(maxlen=KEPT_VERDICTS)
     on_result = lines.append if plain and not uses_stdout else None
+    one_arena()
     agent = Agent(settings, watched=live_wanted, on_result=on_result)
 
     def tick() -> None:

@@ -102,11 +102,12 @@ class DeviceTracker:
             at += 1
             if isinstance(message, Samples):
                 last = message
-                if message.seq == self._next_seq and at < len(messages):
+                goes_on = message.seq == self._next_seq
+                if goes_on and at < len(messages):
                     # What continues the count can only be new: frames of it are one to the receiver.
                     run = _run(messages, at - 1)
                     message, last, at = _joined(run), run[-1], at - 1 + len(run)
-                if self._is_repeat(message):
+                if not goes_on and self._is_repeat(message):
                     self._report("repeated", "samples that came before", len(message.values))
                 elif self._take_samples(message, monotonic_s, ready):
                     newest = last

@@ -265,8 +265,11 @@ class MqttSamples:
         if blocks:
             self._heard(blocks)
             if limited:
-                signal_s = sum(len(block.values) / block.rate_hz for block in blocks)
-                quota.spend(max(0.0, signal_s - least_s))
+                signal_s = 0.0
+                for block in blocks:
+                    signal_s += len(block.values) / block.rate_hz
+                if signal_s > least_s:
+                    quota.add_to_cost(signal_s - least_s)
         return blocks
 
     def _take_apart(self, stream: str, payload: bytes) -> list[SampleBlock]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 
@@ -32,6 +31,8 @@ def resolve_bundle(name_or_path: str | Path) -> Path:
         return Path(text)
     if is_path:
         raise BundleError(f"{text}: no such file; give the path of a .bundle file or one of: {_listed()}")
+    import difflib
+
     close = difflib.get_close_matches(text, names(), n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise BundleError(f"no bundle is called {text!r}; {hint}shipped are {_listed()}, or give a file's path")
