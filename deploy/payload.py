@@ -40,7 +40,7 @@ _UNUSED = (
 )  # fmt: skip
 EXTRAS = ("dashboard", "metrics", "cluster")
 # What pip notes about this very installation.
-_NOTES = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
+_NOTES = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")
 
 
 def fill(wheel: Path, target: Target, lib: Path) -> None:
