@@ -1,4 +1,8 @@
-"""A headless Chromium for the whole run, and a fresh page for each test."""
+"""A headless Chromium for these tests, and a fresh page for each.
+
+It ends with the file: as long as it is open, playwright keeps an event loop running in the main thread, where no
+other test could run its own.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with chromium() as started:
         yield started

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import random
 import sys
 import tempfile
@@ -60,8 +61,20 @@ def check(data: bytes) -> None:
         raise
 
 
-def with_atheris(seconds: float, folder: Path) -> None:
-    """Does not return: libFuzzer ends the process, with 0 where nothing was found."""
+def with_atheris(seconds: float) -> int:
+    """The exit code of libFuzzer, 0 where nothing was found.
+
+    In a child: libFuzzer ends its process, and its memory limit counts what the process that started it once held.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        child = os.fork()
+        if child == 0:
+            guided(seconds, Path(folder))
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def guided(seconds: float, folder: Path) -> None:
+    """Does not return."""
     import atheris  # type: ignore[import-not-found]
 
     for number, data in enumerate(corpus()):
@@ -90,8 +103,7 @@ def main() -> int:
     parser.add_argument("--plain", action="store_true", help="without atheris, even where it is installed")
     arguments = parser.parse_args()
     if not arguments.plain and importlib.util.find_spec("atheris") is not None:
-        with tempfile.TemporaryDirectory() as folder:
-            with_atheris(arguments.seconds, Path(folder))
+        return with_atheris(arguments.seconds)
     try:
         done = mutated(arguments.seed, None, arguments.seconds)
     except Exception as error:
