@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from deploy import deb, dist
+from deploy.mirror import mirror
 
 BASE = "docker.io/library/debian:bookworm-slim"
 # What the real base image leaves out, too.
@@ -45,14 +46,14 @@ class Buildah:
         return done
 
 
-def make_base(buildah: Buildah, mirror: str = "http://deb.debian.org/debian") -> None:
+def make_base(buildah: Buildah) -> None:
     """A minimal Debian 12 under the name of the base image."""
     with tempfile.TemporaryDirectory() as name:
         archive = Path(name) / "base.tar"
         options = [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
         command = [
             "unshare", "--mount", "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", *options,
-            "--dpkgopt=force-unsafe-io", "--aptopt=Acquire::Languages \"none\"", "bookworm", str(archive), mirror,
+            "--dpkgopt=force-unsafe-io", "--aptopt=Acquire::Languages \"none\"", "bookworm", str(archive), mirror(),
         ]  # fmt: skip
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
         container = buildah("from", "scratch").stdout.strip()

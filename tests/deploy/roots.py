@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from deploy.mirror import mirror
+
 SUITE = "bookworm"
 PATH = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
-
-
-def mirror() -> str:
-    """The Debian mirror that apt uses here."""
-    for path in SOURCES:
-        found = (
-            re.search(r"^(?:URIs:|deb)\s+(https?://\S*debian/?)", path.read_text(), re.M)
-            if path.exists()
-            else None
-        )
-        if found:
-            return found[1]
-    return "http://deb.debian.org/debian"
 
 
 def debian(root: Path, packages: Sequence[str], arch: str = "amd64", variant: str = "minbase") -> Path:

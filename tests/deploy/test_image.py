@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from deploy import image
-from tests.deploy.roots import mirror
 
 pytestmark = [pytest.mark.package, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -24,7 +23,7 @@ def buildah(kept: Path, debs: dict[str, Path]) -> Iterator[image.Buildah]:
     storage = kept / "images"
     buildah = image.Buildah(storage)
     if buildah("inspect", "--type", "image", image.BASE, check=False).returncode:
-        image.make_base(buildah, mirror())
+        image.make_base(buildah)
     image.build(buildah, debs["amd64"], TAG)
     yield buildah
     buildah("rm", "--all")
