@@ -11,28 +11,18 @@ import re
 from pathlib import Path
 from typing import Any
 
+from trainer.reproduce import papers
+
 PAGE = Path(__file__).resolve().parent / "results.md"
 RESULTS = PAGE.parent / "results"
-# Situation II: accuracy under SAP with its printed drop (a share of the clean accuracy, which is not printed), macro
-# F1 under SAP, accuracy and macro F1 under PGD.
-ECG = (
-    ("No defence (paper)", (0.4256, 0.5069), 0.2839, (0.3906, 0.2558)),
-    ("Jacobian regularization (paper)", (0.4223, 0.5108), 0.2958, (0.3805, 0.2582)),
-    ("NSR regularization (paper)", (0.7339, 0.1543), 0.5323, (0.7102, 0.5067)),
-    ("Defensive distillation (paper)", (0.5079, 0.4184), 0.3397, (0.4577, 0.3028)),
-    ("Adversarial training (paper)", (0.8040, 0.0701), 0.6477, (0.7855, 0.6191)),
-    ("ADT (paper)", (0.8270, 0.0435), 0.6845, (0.8115, 0.6595)),
-)
-# Accuracy in per cent: ResNet clean, ResNet under FGSM (Fawaz and others), encode-decode ResNet under FGSM.
-IOT = {
-    "ArrowHead": (85.1, 33.1, 75.0),
-    "Beef": (76.7, 20.0, 30.0),
-    "BeetleFly": (85.0, 15.0, 60.0),
-    "BirdChicken": (95.0, 55.0, 65.0),
-    "Car": (93.3, 21.7, 35.0),
-    "CBF": (98.9, 86.1, 98.0),
-    "Coffee": (100.0, 50.0, 75.0),
-    "SmallKitchenAppliances": (78.9, 40.5, 65.4),
+# Of paper 2, the methods of the page.
+ECG = {
+    "none": "No defence",
+    "jr": "Jacobian regularization",
+    "nsr": "NSR regularization",
+    "dd": "Defensive distillation",
+    "at": "Adversarial training",
+    "adt": "ADT",
 }
 
 # Columns of our own Table 4, by their key in its file.
@@ -66,9 +56,12 @@ def _ours(row: dict[str, Any] | None) -> str:
 def ecg() -> str:
     """Paper 2's situation II beside the shipped bundles' int8 files."""
     lines = ["| Model | clean | SAP, 10 µV | PGD, 10 µV |", "|---|---|---|---|"]
-    for name, (sap, drop), sap_f1, (pgd, pgd_f1) in ECG:
-        clean = sap / (1.0 - drop)
-        lines.append(f"| {name} | {clean:.3f} | {sap:.3f}, F1 {sap_f1:.3f} | {pgd:.3f}, F1 {pgd_f1:.3f} |")
+    for net, name in ECG.items():
+        (sap, sap_f1), (pgd, pgd_f1) = papers.ECG[net][3], papers.ECG[net][5]
+        clean = sap / (1.0 - papers.ECG_SAP_DROP[net])
+        lines.append(
+            f"| {name} (paper) | {clean:.3f} | {sap:.3f}, F1 {sap_f1:.3f} | {pgd:.3f}, F1 {pgd_f1:.3f} |"
+        )
     for name in ("ecg-undefended", "ecg-rhythm"):
         rows = rows_of(name)
         if rows:
@@ -82,7 +75,7 @@ def iot() -> str:
     rows = rows_of("appliances")
     head = "| Data set | ResNet clean (paper) | ResNet, FGSM (paper) | encode-decode, FGSM (paper) | ours clean | "
     lines = [head + "ours, FGSM | ours, PGD |", "|---|---|---|---|---|---|---|"]
-    for name, (clean, attacked, defended) in IOT.items():
+    for name, (clean, attacked, defended) in papers.IOT.items():
         cells = ["", "", ""]
         if name == "SmallKitchenAppliances" and rows:
             cells = [_ours(rows.get(("int8", attack))) for attack in ("clean", "fgsm", "pgd")]
@@ -96,7 +89,9 @@ def ecg_own() -> str:
     files = [RESULTS / "ecg" / name for name in ("tables.md", "claims.md")]
     texts = [path.read_text(encoding="utf-8").strip() for path in files if path.exists()]
     if not texts:
-        return "`trainer reproduce ecg` makes the paper's own tables and figures; none are published here yet."
+        return (
+            "`trainer reproduce ecg` makes the paper's own tables and figures; none are published here yet."
+        )
     return re.sub(r"^#+ ", "#### ", "\n\n".join(texts), flags=re.MULTILINE)
 
 
@@ -106,7 +101,9 @@ def iot_own() -> str:
     known = json.loads(path.read_text(encoding="utf-8"))["datasets"] if path.exists() else {}
     finished = {name: row for name, row in known.items() if any(row[key] is not None for key in IOT_OWN)}
     if not finished:
-        return "`trainer reproduce iot` makes the paper's own tables and figures; none are published here yet."
+        return (
+            "`trainer reproduce iot` makes the paper's own tables and figures; none are published here yet."
+        )
     lines = ["| Data set | " + " | ".join(IOT_OWN.values()) + " |", "|---" * (1 + len(IOT_OWN)) + "|"]
     for name, row in finished.items():
         cells = ["" if row[key] is None else f"{row[key]:.3f}" for key in IOT_OWN]

@@ -7,35 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from trainer.errors import EvaluationError
+from trainer.reproduce.papers import IOT as PAPER
 
 TABLES = (1, 2, 4)
 FIGURES = (4, 6, 7, 8, 10, 11, 12, 14, 15)
 EPSILON = 0.1
 EXAMPLE = "Coffee"  # the paper's own example in Table 1 and most figures
-
-# Table 4, percent: ResNet, ResNet under FGSM, encode-decode ResNet under FGSM
-PAPER: dict[str, tuple[float, float, float]] = {
-    "FiftyWords": (73.2, 17.1, 49.22),
-    "Adiac": (83.1, 3.1, 10.16),
-    "ArrowHead": (85.1, 33.1, 75.0),
-    "Beef": (76.7, 20.0, 30.0),
-    "BeetleFly": (85.0, 15.0, 60.0),
-    "BirdChicken": (95.0, 55.0, 65.0),
-    "Car": (93.3, 21.7, 35.0),
-    "CBF": (98.9, 86.1, 98.0),
-    "Coffee": (100.0, 50.0, 75.0),
-    "SmallKitchenAppliances": (78.9, 40.5, 65.4),
-}
-# Table 1: epsilon -> accuracy of ResNet on ResNet's and on FCN's examples, of FCN on FCN's and on ResNet's.
-# The scan prints the last three columns run together. Read row by row they are ResNet on FCN .6429 .9285 .8571 .5357,
-# FCN on FCN .4643 .3929 .25 .1429, FCN on ResNet .7142 .6071 .5357 .4286: the last two fall with epsilon as they must,
-# and the first would but for its first figure, which is that of the column before it: a slip of the paper, it seems.
-PAPER_TABLE1: dict[float, tuple[float, float, float, float]] = {
-    0.08: (0.6429, 0.6429, 0.4643, 0.7142),
-    0.1: (0.4286, 0.9285, 0.3929, 0.6071),
-    0.12: (0.3929, 0.8571, 0.25, 0.5357),
-    0.15: (0.25, 0.5357, 0.1429, 0.4286),
-}
 
 
 @dataclass(frozen=True)
@@ -104,7 +81,9 @@ def wanted(
     chosen = bool(tables or figures)
     names = tuple(dict.fromkeys(datasets)) or tuple(n for n in PAPER if n in known) or tuple(known)
     if not names:
-        raise EvaluationError("no dataset: give a folder with NAME/NAME_TRAIN.tsv and NAME/NAME_TEST.tsv in --data")
+        raise EvaluationError(
+            "no dataset: give a folder with NAME/NAME_TRAIN.tsv and NAME/NAME_TEST.tsv in --data"
+        )
     return Wanted(
         tuple(sorted(set(tables))) if chosen else TABLES,
         tuple(sorted(set(figures))) if chosen else FIGURES,

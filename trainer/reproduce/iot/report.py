@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from trainer.evaluate.checks import WARNINGS
-from trainer.reproduce.iot.plan import PAPER, PAPER_TABLE1, Wanted
+from trainer.reproduce.iot.plan import Wanted
+from trainer.reproduce.papers import IOT as PAPER
+from trainer.reproduce.papers import IOT_TABLE1 as PAPER_TABLE1
 
 STYLE = """
 body { font: 15px/1.5 Georgia, serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #111; }
@@ -35,7 +37,9 @@ TITLES = {
 def html(results: Mapping[str, Any], wanted: Wanted, out: Path) -> str:
     """The page; pictures are read from ``out``/figures and put inside it."""
     scale = results["scale"]
-    parts = [f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Paper 1</title><style>{STYLE}</style>"]
+    parts = [
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Paper 1</title><style>{STYLE}</style>"
+    ]
     parts.append("<h1>Encode-decode and thermometer defence of IoT time series</h1>")
     parts.append(f"<p>{_scale_text(scale)}</p>")
     if results["missing"]:
@@ -119,7 +123,15 @@ def _table4(results: Mapping[str, Any]) -> str:
 
 def _more(results: Mapping[str, Any]) -> str:
     rows, main = results["more"]["datasets"], results["table4"]["datasets"]
-    head = ["dataset", "joint: clean", "FGSM, paper's path", "adaptive", "two-stage: clean", "FGSM, paper's path", "adaptive"]
+    head = [
+        "dataset",
+        "joint: clean",
+        "FGSM, paper's path",
+        "adaptive",
+        "two-stage: clean",
+        "FGSM, paper's path",
+        "adaptive",
+    ]
     head += ["ResNet, FGSM by predicted label", "joint, paper's path, by predicted label"]
     head += ["best: FGSM, PGD-40 and Square, no transfer"]
     head += ["int8 best: clean", "float minus int8", "int8 best: adaptive", "float minus int8"]
@@ -131,7 +143,11 @@ def _more(results: Mapping[str, Any]) -> str:
         for key in ("clean", "adaptive"):
             whole, small = row[f"best_{key}"], more[f"int8_{key}"]
             device += [_percent(small), "" if None in (whole, small) else f"{100 * (whole - small):.1f}"]
-        predicted = [more["resnet_fgsm_predicted"], more["encdec_fgsm_predicted"], more["best_without_transfer"]]
+        predicted = [
+            more["resnet_fgsm_predicted"],
+            more["encdec_fgsm_predicted"],
+            more["best_without_transfer"],
+        ]
         return [_e(name), *map(_percent, joint + two + predicted), *device]
 
     body = [line(name, more, main[name]) for name, more in rows.items()]
@@ -170,7 +186,13 @@ def _table1(results: Mapping[str, Any]) -> str:
 def _table2() -> str:
     from trainer.reproduce.iot.table2 import rows
 
-    head = ["continuous value", "quantised, paper", "code, paper", "code of the quantised value here", "code of the value here"]
+    head = [
+        "continuous value",
+        "quantised, paper",
+        "code, paper",
+        "code of the quantised value here",
+        "code of the value here",
+    ]
     body = [
         [f"{r.value:g}", f"{r.quantised:g}", r.printed, r.code_of_quantised, r.code_of_value] for r in rows()
     ]
@@ -190,7 +212,11 @@ def _figure(number: int, results: Mapping[str, Any], out: Path) -> str:
         return f"{title}<p class='missing'>Not there yet.</p>"
     image = base64.b64encode((out / "figures" / f"figure{number}.png").read_bytes()).decode()
     text = f"{title}<p><img alt='{TITLES[number]}' src='data:image/png;base64,{image}'></p>"
-    return text + f"<p class='note'>{_e(results['example'])}. {_caption(number, cell)}</p>" + _refusal(number, results)
+    return (
+        text
+        + f"<p class='note'>{_e(results['example'])}. {_caption(number, cell)}</p>"
+        + _refusal(number, results)
+    )
 
 
 def _caption(number: int, cell: Mapping[str, Any]) -> str:
@@ -236,7 +262,9 @@ def _refusal(number: int, results: Mapping[str, Any]) -> str:
     )
 
 
-def _html_table(head: Sequence[str], body: Sequence[Sequence[str]], total: Sequence[str] | None = None) -> str:
+def _html_table(
+    head: Sequence[str], body: Sequence[Sequence[str]], total: Sequence[str] | None = None
+) -> str:
     def line(cells: Sequence[str], tag: str, kind: str = "") -> str:
         return f"<tr{kind}>" + "".join(f"<{tag}>{c}</{tag}>" for c in cells) + "</tr>"
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from trainer.reproduce.iot import suite
 from trainer.reproduce.iot.grid import Grid, MissingCellError
-from trainer.reproduce.iot.plan import PAPER
+from trainer.reproduce.papers import IOT as PAPER
 
 COLUMNS = (
     "resnet_clean",
@@ -106,7 +106,8 @@ def build(grid: Grid, names: Sequence[str], seeds: int) -> dict[str, Any]:
         row["n_test"] = facts["n_test"]
         first = {"resnet": "resnet_clean", "encdec": "encdec_adaptive", "best": "best_adaptive"}
         row["seeds"] = {
-            key: [seed for seed, f in enumerate(by_seed) if f[column] is not None] for key, column in first.items()
+            key: [seed for seed, f in enumerate(by_seed) if f[column] is not None]
+            for key, column in first.items()
         }
         row["warnings"] = warnings(grid, name, range(seeds))
         rows[name] = row
@@ -134,5 +135,7 @@ def _means(
     found: dict[str, float | None] = {}
     for key in columns:
         values = [rows[name][key] if name in rows else None for name in names]
-        found[key] = float(np.mean([v for v in values if v is not None])) if values and None not in values else None
+        found[key] = (
+            float(np.mean([v for v in values if v is not None])) if values and None not in values else None
+        )
     return found
