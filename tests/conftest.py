@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.mosquitto import free_port
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -75,13 +77,6 @@ def _needed(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"{name} is not in {data_folder()}; set WAVEWALL_DATA to the folder that holds it")
     return path
-
-
-def free_port() -> int:
-    """A TCP port of the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

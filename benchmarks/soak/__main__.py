@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.goals import machine
+from benchmarks.mosquitto import HOST, Mosquitto
+from benchmarks.proxy import Proxy
 from benchmarks.soak.load import Senders, Subscriber
 from benchmarks.soak.report import judge, write
-from benchmarks.soak.rig import HOST, Agent, Broker, Disk, Proxy
+from benchmarks.soak.rig import Agent, Disk
 from edge.bundle import read_bundle, resolve_bundle
 
 NODE, SAMPLE_S, DISK_MB, RECORDER_MB = "soak", 10.0, 128, 48
@@ -40,7 +42,8 @@ class Soak:
         self.seconds = hours * 3600.0
         spec = read_bundle(resolve_bundle(bundle)).manifest.input
         vectors = read_bundle(resolve_bundle(bundle)).vectors.windows
-        self.broker, self.disk = Broker(folder), Disk(folder, DISK_MB)
+        # Outages last as long as they last: no limit on what waits.
+        self.broker, self.disk = Mosquitto(folder, queued=0), Disk(folder, DISK_MB)
         self.broker.start()
         self.proxy = Proxy(self.broker.port)
         self.agent = Agent(

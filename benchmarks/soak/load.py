@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import paho.mqtt.client as paho
 
-from benchmarks.soak.rig import HOST
+from benchmarks.mosquitto import HOST
 from edge.bundle import InputSpec
 from edge.pipeline.identity import result_id
 

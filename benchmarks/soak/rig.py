@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-HOST = "127.0.0.1"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(ready: Callable[[], Any], what: str, timeout_s: float = 300.0) -> None:
@@ -31,93 +18,6 @@ def wait_for(ready: Callable[[], Any], what: str, timeout_s: float = 300.0) -> N
         if time.monotonic() > until:
             raise RuntimeError(f"waited {timeout_s:g} s in vain for {what}")
         time.sleep(0.05)
-
-
-class Broker:
-    """mosquitto with persistence."""
-
-    def __init__(self, folder: Path) -> None:
-        program = shutil.which("mosquitto", path=os.environ["PATH"] + os.pathsep + "/usr/sbin")
-        if program is None:
-            raise RuntimeError("mosquitto is not installed; run: make deps")
-        self._program, self._config, self.port = program, folder / "broker.conf", free_port()
-        self._log = folder / "broker.log"
-        lines = [
-            f"listener {self.port} {HOST}",
-            "allow_anonymous true",
-            "max_queued_messages 0",  # of no number: outages last as long as they last
-            "persistence true",
-            f"persistence_location {folder}/",
-            *(["user root"] if os.geteuid() == 0 else []),
-        ]
-        self._config.write_text("\n".join(lines) + "\n")
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen([self._program, "-c", str(self._config)], stdout=log, stderr=log)
-        wait_for(self._listens, "the broker")
-
-    def stop(self) -> None:
-        """SIGTERM, so that it saves its sessions."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(30)
-            self._process = None
-
-    def freeze(self, seconds: float) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-        time.sleep(seconds)
-        self._process.send_signal(signal.SIGCONT)
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex((HOST, self.port)) == 0
-
-
-class Proxy:
-    """TCP between agent and broker. mode: "pass"; "cut": closed and refused; "stall": open, and nothing passes."""
-
-    def __init__(self, target: int) -> None:
-        self._target, self.mode = target, "pass"
-        self._server = socket.create_server((HOST, 0))
-        self.port = int(self._server.getsockname()[1])
-        self._stop = threading.Event()
-        threading.Thread(target=self._accept, name="proxy", daemon=True).start()
-
-    def close(self) -> None:
-        self._stop.set()
-        self._server.close()
-
-    def _accept(self) -> None:
-        while not self._stop.is_set():
-            try:
-                client, _ = self._server.accept()
-            except OSError:
-                return
-            if self.mode == "cut":
-                client.close()
-                continue
-            try:
-                broker = socket.create_connection((HOST, self._target), 5)
-            except OSError:
-                client.close()
-                continue
-            threading.Thread(target=self._pump, args=(client, broker), daemon=True).start()
-
-    def _pump(self, client: socket.socket, broker: socket.socket) -> None:
-        other = {client: broker, broker: client}
-        with client, broker, contextlib.suppress(OSError):
-            while not self._stop.is_set() and self.mode != "cut":
-                if self.mode == "stall":
-                    time.sleep(0.1)
-                    continue
-                for ready in select.select([client, broker], [], [], 0.25)[0]:
-                    data = ready.recv(65536)
-                    if not data:
-                        return
-                    other[ready].sendall(data)
 
 
 class Disk:

@@ -141,10 +141,9 @@ def test_a_skip_fails_ci_and_only_ci(repository: Path, tmp_path: Path):
         f"--rootdir={tmp_path}",
         str(test),
     ]
-    plain = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
-    strict = subprocess.run(
-        [*command, "--no-skips"], capture_output=True, text=True, cwd=tmp_path, timeout=60
-    )
+    env = {**os.environ, "PYTHONPATH": str(repository)}
+    plain = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60, env=env)
+    strict = subprocess.run([*command, "--no-skips"], capture_output=True, text=True, cwd=tmp_path, timeout=60, env=env)
     assert plain.returncode == 0, plain.stdout
     assert strict.returncode == 1, strict.stdout
     assert "test_one.py::test_it" in strict.stdout

@@ -317,65 +317,6 @@ def _spread(seconds: list[float]) -> str:
     return f"{statistics.median(seconds):.1f} (most {max(seconds):.1f})"
 
 
-class Proxy:
-    """TCP between agent and broker. mode: pass, cut, stall, slow (a delay), bytes (one at a time), reset."""
-
-    def __init__(self, target: int) -> None:
-        import socket
-
-        self._socket, self._target, self.mode = socket, target, "pass"
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._server.getsockname()[1])
-        self._over = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._over.set()
-        self._server.close()
-
-    def _accept(self) -> None:
-        while not self._over.is_set():
-            try:
-                client, _ = self._server.accept()
-                broker = self._socket.create_connection(("127.0.0.1", self._target), 5)
-            except OSError:
-                continue
-            for a, b in ((client, broker), (broker, client)):
-                threading.Thread(target=self._pump, args=(a, b), daemon=True).start()
-
-    def _pump(self, source, sink) -> None:
-        try:
-            source.settimeout(0.1)
-            while not self._over.is_set():
-                if self.mode == "stall":
-                    time.sleep(0.05)
-                    continue
-                if self.mode == "reset":
-                    # Close at once, with what is in flight: RST.
-                    linger = struct.pack("ii", 1, 0)
-                    for end in (source, sink):
-                        end.setsockopt(self._socket.SOL_SOCKET, self._socket.SO_LINGER, linger)
-                    return
-                try:
-                    data = source.recv(65536)
-                except TimeoutError:
-                    continue
-                if not data:
-                    return
-                if self.mode == "slow":
-                    time.sleep(0.2)
-                if self.mode == "bytes":
-                    for at in range(len(data)):
-                        sink.sendall(data[at : at + 1])
-                else:
-                    sink.sendall(data)
-        except (OSError, ValueError):  # closed by the other direction
-            pass
-        finally:
-            source.close()
-            sink.close()
-
-
 def mounted(folder: Path, megabytes: int) -> bool:
     """A file system of that size on the folder: a loop file, else a tmpfs; False where mounting is not possible."""
     if os.geteuid() != 0:

@@ -7,8 +7,9 @@ import time
 
 import pytest
 
+from benchmarks.proxy import Proxy
 from tests.faults.conftest import Tally
-from tests.faults.rig import Field, Proxy
+from tests.faults.rig import Field
 from tests.integration.rig import wait_for
 
 RESTARTS = 20
@@ -110,7 +111,7 @@ def test_network_through_a_bad_line(field: Field, tally: Tally, mode: str):
     field.start()
     time.sleep(0.5)
     for _ in range(3 if mode == "reset" else 1):
-        proxy.mode = mode if mode != "cut" else "reset"
+        proxy.mode = mode
         time.sleep({"reset": 0.3, "stall": 9.0}.get(mode, 3.0))
         proxy.mode = "pass"
         since = time.monotonic()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from benchmarks.mosquitto import Mosquitto as Broker
 from edge.events import Event
 from edge.types import Result
-from tests.conftest import free_port
+from tests.edge.tiny import tiny_bundle
 
 
 def wait_for(ready: Callable[[], Any], what: str, timeout_s: float = 30.0) -> Any:
@@ -33,58 +34,17 @@ def wait_for(ready: Callable[[], Any], what: str, timeout_s: float = 30.0) -> An
     raise AssertionError(f"waited {timeout_s:g} s in vain for {what}")
 
 
-class Broker:
-    """mosquitto on a port of its own; `more` lines go into its configuration."""
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """Not started yet."""
+    made = Broker(tmp_path)
+    yield made
+    made.stop()
 
-    def __init__(self, folder: Path, *more: str) -> None:
-        program = shutil.which("mosquitto", path=os.environ["PATH"] + os.pathsep + "/usr/sbin")
-        assert program, "mosquitto is not installed; run: make deps"
-        self._program = program
-        self.port = free_port()
-        self._config = folder / "broker.conf"
-        self._log = folder / "broker.log"
-        lines = [
-            f"listener {self.port} 127.0.0.1",
-            "max_queued_messages 100000",
-            "persistence true",
-            f"persistence_location {folder}/",
-            # mosquitto gives up root for a user who cannot write into the test's folder.
-            *(["user root"] if os.geteuid() == 0 else []),
-            *(more or ["allow_anonymous true"]),
-        ]
-        self._config.write_text("\n".join(lines) + "\n")
-        self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen([self._program, "-c", str(self._config)], stdout=log, stderr=log)
-        wait_for(self._listens, "the broker")
-
-    def stop(self) -> None:
-        """SIGTERM, so that it saves its sessions."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(10)
-            self._process = None
-
-    def log(self) -> str:
-        """What it has written so far."""
-        return self._log.read_text(encoding="utf-8", errors="replace")
-
-    def freeze(self, seconds: float) -> None:
-        """It keeps its connections and does nothing."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-        time.sleep(seconds)
-        self._process.send_signal(signal.SIGCONT)
-
-    def _listens(self) -> bool:
-        import socket
-
-        assert self._process is not None
-        assert self._process.poll() is None, self._log.read_text()
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return tiny_bundle(tmp_path / "tiny.bundle")
 
 
 class AgentProcess:
