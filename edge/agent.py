@@ -27,7 +27,7 @@ from edge.delivery.runner import SinkRunner
 from edge.delivery.sinks.base import Sink
 from edge.engine import Engine
 from edge.events import Event
-from edge.memory import give_back
+from edge.memory import HighWater, give_back
 from edge.metrics import Histogram, Metrics
 from edge.models import service as model_service
 from edge.models.updater import Updater
@@ -298,6 +298,8 @@ class Agent:
             self._tell_at = now + self.settings.health.period_s
             self._told_reasons = facts["reasons"]
             self._announcer.health(facts)
+            if not self._queue.unfinished:
+                self._high_water.look()
 
     def _make_exporter(self) -> WSGIServer:
         try:
@@ -421,6 +423,7 @@ class Agent:
             "+".join(r.sink.name for r in self.runners),
         )
         give_back()
+        self._high_water = HighWater()
         # Not once the broker is there: an agent that waits for one has started.
         self._notifier.tell("READY=1")
 
