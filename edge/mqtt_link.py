@@ -210,8 +210,10 @@ class MqttLink:
         import paho.mqtt.client as paho
         from paho.mqtt.enums import CallbackAPIVersion
 
+        from edge.mqtt_client import BulkClient
+
         v5 = self._settings.version == "5"
-        client = paho.Client(
+        client = BulkClient(
             CallbackAPIVersion.VERSION2,
             client_id=self.client_id,
             protocol=paho.MQTTv5 if v5 else paho.MQTTv311,
@@ -236,10 +238,9 @@ class MqttLink:
         client.on_disconnect = self._disconnected
         if self._on_message is not None:
             client.on_message = self._message
+            client.on_received = self._received
         if self._on_published is not None:
             client.on_publish = self._published
-        # Without it paho writes to the socket from whichever thread publishes, beside our loop.
-        client.on_socket_register_write = lambda *_: None
         return client
 
     def _connect_async(self) -> None:
@@ -309,6 +310,9 @@ class MqttLink:
             self._guard(self._on_down)
 
     def _message(self, client: Any, userdata: Any, message: Any) -> None:
+        self._received(message)
+
+    def _received(self, message: Any) -> None:
         try:
             self._on_message(message)  # type: ignore[misc]  # set only where there is one
         except Exception:
