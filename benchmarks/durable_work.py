@@ -72,10 +72,10 @@ class _Bench:
         )
         now = self.arrivals
         self.agent = Agent(settings, clock=Clock(monotonic=lambda: now.now_s, utc=lambda: 1.8e9 + now.now_s))
-        classifier = self.agent.engine._serving.classifier
+        classifier = self.agent.engine.classifier
         self.model = classifier._interpreter = _Timed(classifier._interpreter)
         self.source: Any = self.agent.sources[0]
-        self.source._emit = self.agent.emitter(self.source)
+        self.source._emit = self.agent.intake.emitter(self.source)
         self.topic = self.agent.topics.stream("bench", "samples")
         self.windows = self._since = 0
 
@@ -91,9 +91,9 @@ class _Bench:
         for message in messages:
             self.arrivals.next()
             self.source.on_message(message)
-            items = agent._queue.get_many(64)
-            agent.work_off(items)
-            agent._queue.done(len(items))
+            items = agent.queue.get_many(64)
+            agent.flow.work_off(items)
+            agent.queue.done(len(items))
             for runner in agent.runners:
                 entries = runner.spool.peek(64, 0.0) if len(runner.spool) else []
                 for entry in entries:

@@ -101,10 +101,10 @@ def measure(
     )
     arrivals = Arrivals()
     agent = Agent(settings, clock=Clock(monotonic=lambda: arrivals.now_s, utc=lambda: 1.8e9 + arrivals.now_s))
-    classifier = agent.engine._serving.classifier
+    classifier = agent.engine.classifier
     timed = classifier._interpreter = TimedInterpreter(classifier._interpreter)
     source: Any = agent.sources[0]
-    source._emit = agent.emitter(source)
+    source._emit = agent.intake.emitter(source)
     vectors = load_bundle(bundle)[0].vectors.windows
     signal = vectors.reshape(-1, vectors.shape[-1])
     topic = agent.topics.stream("bench", "samples")
@@ -118,8 +118,8 @@ def measure(
         timed.spent_s = 0.0
         began = time.perf_counter()
         source.on_message(message)
-        items = agent._queue.get_many(64)
-        agent.work_off(items)
+        items = agent.queue.get_many(64)
+        agent.flow.work_off(items)
         done = 0
         for runner in agent.runners:
             # In an agent the runner's thread sleeps until there is a result.
@@ -129,7 +129,7 @@ def measure(
             runner.spool.remove([entry.key for entry in entries])
             done += len(entries)
         took_us = (time.perf_counter() - began) * 1e6
-        agent._queue.done(len(items))
+        agent.queue.done(len(items))
         if done:
             windows += done
             model_us.append(timed.spent_s * 1e6 / done)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,18 +11,25 @@ from edge.bundle import Bundle, InputSpec, resolve_bundle, signing
 from edge.bundle.version import is_older
 from edge.chain import Chain, ChainNote, Signer
 from edge.clock import Clock
+from edge.decisions import Decisions
 from edge.delivery.runner import SinkRunner
 from edge.delivery.sinks.base import Sink
 from edge.delivery.spool import MemorySpool, Spool
+from edge.engine import Engine
 from edge.errors import BundleError, EdgeError, KeyFileError
 from edge.metrics import Metrics
 from edge.overlay import apply_overlay
+from edge.overload import Overload
+from edge.pipeline.attack_rate import HourOfWindows
 from edge.pipeline.classify import Classifier
 from edge.pipeline.golden import load_verified
+from edge.quarantine import Quarantine
+from edge.rescue import Rescue
 from edge.settings import ConfigError
 from edge.sources.base import Source
-from edge.sources.trust import SerialShared
+from edge.sources.trust import SerialShared, state_dir
 from edge.topics import Topics
+from edge.types import Result, Window
 
 if TYPE_CHECKING:
     from edge.durability import Durability
@@ -106,6 +113,58 @@ def make_sources(
         except EdgeError as error:
             raise ConfigError(f"source.{at} ({part.kind}): {error}", key=f"source.{at}") from error
     return out
+
+
+def make_engine(
+    settings: config.Settings,
+    bundle: Bundle,
+    classifier: Classifier,
+    *,
+    boot_id: str,
+    metrics: Metrics,
+    clock: Clock,
+    on_verdict: Callable[[Window, Result], None],
+    overload: Overload,
+) -> Engine:
+    """The engine of an agent, with its rescue."""
+    node = settings.node
+    return Engine(
+        bundle,
+        classifier,
+        node=node.id,
+        boot_id=boot_id,
+        metrics=metrics,
+        max_streams=settings.pipeline.max_streams,
+        idle_s=settings.pipeline.stream_idle_s,
+        clock=clock,
+        on_verdict=on_verdict,
+        overload=overload,
+        rescue=Rescue(
+            Quarantine(state_dir(node) / f"quarantine-{node.id}"),
+            metrics,
+            lambda bundle: Classifier(bundle, settings.bundle.threads),
+            clock,
+        ),
+    )
+
+
+def make_decisions(
+    settings: config.Settings,
+    labels: Sequence[str],
+    metrics: Metrics,
+    clock: Clock,
+    on_hour: Callable[[HourOfWindows], None],
+) -> Decisions:
+    """What turns results into events. Raises ConfigError for a label that the bundle does not have."""
+    return Decisions(
+        settings.events,
+        labels,
+        max_streams=settings.pipeline.max_streams,
+        idle_s=settings.pipeline.stream_idle_s,
+        metrics=metrics,
+        clock=clock,
+        on_hour=on_hour,
+    )
 
 
 HOLDS = {"results": ("result",), "events": ("event",), "all": ("result", "event")}

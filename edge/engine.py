@@ -105,6 +105,11 @@ class Engine:
         """The bundle that answers now."""
         return self._serving.bundle
 
+    @property
+    def classifier(self) -> Classifier:
+        """The classifier of that bundle."""
+        return self._serving.classifier
+
     def swap(self, bundle: Bundle, classifier: Classifier) -> None:
         """From the next window on this bundle answers; any thread. Its input must be that of the one before, which is
         kept for the case that the new one fails.

@@ -53,7 +53,7 @@ def _apply(agent: Agent, settings: Settings) -> None:
     for name in ("edge", "firmware_bridge"):
         logging.getLogger(name).setLevel(settings.log.level.upper())
     if sources != agent.sources:
-        agent.replace_sources(sources)
+        agent.intake.replace(sources)
 
 
 def _sources(agent: Agent, settings: Settings) -> list[Source]:

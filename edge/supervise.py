@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from edge.backoff import Backoff
 from edge.metrics import Metrics
@@ -46,6 +47,13 @@ class Pulse(threading.Event):
         self._stop.set()
 
 
+def spawn(name: str, target: Callable[[], object]) -> threading.Thread:
+    """A thread of the agent's; a daemon, so that a hanging driver or name server cannot keep a stopped agent alive."""
+    thread = threading.Thread(target=target, name=f"edge-{name}", daemon=True)
+    thread.start()
+    return thread
+
+
 class Supervisor:
     """`keep` runs in a part's own thread; `stuck` and `down` may be asked for from any."""
 
@@ -54,6 +62,20 @@ class Supervisor:
         self._names: set[str] = set()
         self._down: dict[str, str] = {}
         self._pulses: dict[str, tuple[Pulse, Callable[[], bool]]] = {}
+
+    def start(
+        self,
+        name: str,
+        body: Callable[[threading.Event], object],
+        stop: threading.Event,
+        *,
+        watched: bool = True,
+        excused: Callable[[], bool] = lambda: False,
+    ) -> threading.Thread:
+        """A thread that is kept. `watched`: `body` looks at its stop several times a minute; `excused`: see `pulse`."""
+        name = self.name(name)
+        seen = self.pulse(name, stop, excused) if watched else stop
+        return spawn(name, lambda: self.keep(name, partial(body, seen), stop))
 
     def name(self, wanted: str) -> str:
         """A name that no part has now: two serial ports are source-serial and source-serial-2."""

@@ -75,7 +75,7 @@ class Fed:
 def agent(flags: dict[str, Any], *sources: Fed, **more: Any) -> Agent:
     made = Agent(load_settings(None, {}, flags), **more)
     if sources:
-        made.sources = list(sources)
+        made.intake.sources = list(sources)
     return made
 
 

@@ -161,9 +161,9 @@ def test_an_overloaded_agent_holds_its_high_priority_streams_and_recovers(
     # The classifier was made before: only the call is slowed.
     monkeypatch.setattr(Classifier, "classify", slow)
     source = Paced(names, COUNT * MODEL_S / 2.4, 4.0, 6.0)
-    agent.sources = [source]
+    agent.intake.sources = [source]
     steps: list[int] = []
-    agent.run(lambda: False, lambda: steps.append(agent._overload.level))
+    agent.run(lambda: False, lambda: steps.append(agent.overload.level))
     assert set(came) == set(source.sent), "a window was neither answered nor told to be left out"
     left_out = [key for key, (_, result) in came.items() if result.reason == "overload"]
     assert left_out

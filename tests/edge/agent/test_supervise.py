@@ -64,7 +64,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Agent
             **flags,
         }
         made = Agent(load_settings(None, {}, given))
-        made.sources = list(sources)
+        made.intake.sources = list(sources)
         return made
 
     return make
@@ -132,7 +132,7 @@ def test_an_interpreter_that_dies_is_made_anew_and_nothing_is_lost(
     make: Callable[..., Agent], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     made = make(Fed([one(name) for name in ("a", "b", "c")]))
-    broken = made.engine._serving.classifier
+    broken = made.engine.classifier
     classify = Classifier.classify
 
     def breaks(self: Classifier, window: Window, **more: Any) -> Any:
@@ -194,14 +194,14 @@ def test_a_pipeline_that_dies_is_started_again(
     make: Callable[..., Agent], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     made = make(Fed([one("a")], stay=True))
-    get_many, failures = made._queue.get_many, iter([True])
+    get_many, failures = made.queue.get_many, iter([True])
 
     def dies(most: int) -> Any:
         if next(failures, False):
             raise RuntimeError("no luck")
         return get_many(most)
 
-    monkeypatch.setattr(made._queue, "get_many", dies)
+    monkeypatch.setattr(made.queue, "get_many", dies)
     made.run(until(lambda: (tmp_path / "out.jsonl").exists() and results(tmp_path)))
     assert made.metrics.by("restarts") == {"pipeline": 1}
 
