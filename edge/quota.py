@@ -33,5 +33,6 @@ class Bucket:
 
     def _fill(self) -> None:
         now = self._clock()
-        self._left = min(self._most, self._left + (now - self._at_s) * self._per_s)
+        left = self._left + (now - self._at_s) * self._per_s
+        self._left = left if left < self._most else self._most
         self._at_s = now

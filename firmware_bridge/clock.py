@@ -69,7 +69,7 @@ class DeviceClock:
         # A fit over all bins takes half a millisecond and a gateway follows a thousand devices: an arrival below
         # the line moves the line down at once, its slope can wait.
         self._unfitted += 1
-        if self._unfitted * _FIT_SHARE >= len(self._bins):
+        if self._unfitted * _FIT_SHARE >= len(self._bins) and abs(x) >= MIN_SPAN_S:
             self._unfitted = 0
             self._fit()
         else:

@@ -126,7 +126,7 @@ class FrameDecoder:
         return True
 
     def _feed_binary(self, data: bytes, out: list[Decoded]) -> bytes:
-        joined = self._rest + data
+        joined = self._rest + data if self._rest else data
         if len(data) >= bulk.MIN_BYTES and self._guard is None and not self._skipping:
             joined = self._in_bulk(joined, out)
         frames = joined.split(b"\x00")

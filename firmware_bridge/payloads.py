@@ -133,9 +133,9 @@ def get_samples(payload: bytes) -> m.Samples:
     else:
         if len(payload) - _SAMPLES.size < 2 * count * channels:
             raise malformed(f"SAMPLES of {len(payload)} bytes cannot hold {count} x {channels} samples")
-        flat = np.frombuffer(payload, _INT16, count * channels, _SAMPLES.size)
-        values = flat if _INT16.isnative else flat.astype(np.int16)
-        values = values.reshape(count, channels)
+        values = np.ndarray((count, channels), _INT16, payload, _SAMPLES.size)
+        if not _INT16.isnative:
+            values = values.astype(np.int16)
     return m.Samples(seq, time_us, values, bool(flags & FLAG_END), lead_off)
 
 

@@ -64,6 +64,7 @@ class Receiver:
         self._next_hello_s = 0.0
         self._boot: int | None = None  # of the last HELLO, kept while the next is awaited
         self._generation = 0
+        self._epoch = ""  # the name of the count since the last HELLO that began one
         self._generations: dict[int, int] = {}  # of the latest boot numbers
         self._resume: int | None = None
         self._reset(None)
@@ -80,9 +81,7 @@ class Receiver:
 
         A device that restarts without another boot number gets a number after a dot.
         """
-        if self.hello is None:
-            return ""
-        return f"{self.hello.boot:08x}" + (f".{self._generation}" if self._generation else "")
+        return "" if self.hello is None else self._epoch
 
     def push(self, message: Decoded, now_s: float) -> list[Block]:
         """Take a decoded message; blocks that are in order now."""
@@ -170,6 +169,7 @@ class Receiver:
         """Another epoch: of a boot number that was there before it gets a name of its own."""
         self._generation = self._generations.pop(boot, -1) + 1
         self._generations[boot] = self._generation
+        self._epoch = f"{boot:08x}" + (f".{self._generation}" if self._generation else "")
         if len(self._generations) > MAX_BOOTS:
             del self._generations[next(iter(self._generations))]
 
@@ -201,7 +201,7 @@ class Receiver:
         if abs(away) > RESTART_SAMPLES:
             self.counters.before_hello += 1
             return self._forget()
-        block = Block(self.epoch, self._expected + away, hello, samples)
+        block = Block(self._epoch, self._expected + away, hello, samples)
         if away < 0:
             return self._late(block)
         self._repeats = 0

@@ -181,6 +181,9 @@ class DeviceTracker:
         self._clock.observe(last_us, monotonic_s)
 
     def _to_blocks(self, blocks: list[Block]) -> list[SampleBlock]:
+        if len(blocks) == 1:  # nearly always
+            only = blocks[0]
+            return [self._to_block(only, [only.samples.values], only.samples.end)]
         out: list[SampleBlock] = []
         at = 0
         while at < len(blocks):

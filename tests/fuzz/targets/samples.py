@@ -37,7 +37,7 @@ def _source() -> MqttSamples:
 def payload(data: bytes) -> None:
     """A sample message in any format, told apart as in the agent: the last byte of the corpus decides nothing."""
     source = _source()
-    source._streams.drop("s1")
+    source._reader.streams.drop("s1")
     for _ in range(2):  # the second one meets the state that the first one left
         try:
             through_windows(source.parse(TOPIC, data))
