@@ -51,3 +51,4 @@ def test_any_bytes_decode_or_are_refused(encoded: bytes):
         assert error.reason == "cobs"
     else:
         assert len(body) < len(encoded)
+        assert cobs.decode(cobs.encode(body)) == body

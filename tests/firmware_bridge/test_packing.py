@@ -54,6 +54,9 @@ def test_unknown_order_is_malformed():
 @given(st.binary(max_size=200), st.integers(0, 255), st.integers(1, 16))
 def test_any_bytes_unpack_or_are_refused(data: bytes, count: int, channels: int):
     try:
-        assert packing.unpack(data, count, channels).shape == (count, channels)
+        values = packing.unpack(data, count, channels)
     except CodecError as error:
         assert error.reason == "malformed"
+    else:
+        assert values.shape == (count, channels)
+        assert np.array_equal(packing.unpack(packing.pack(values), count, channels), values)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge.sources import json_payload, senml
@@ -154,9 +154,73 @@ def test_any_object_is_samples_or_our_error(message: Any):
         assert parsed.values.shape[1] == len(parsed.channels) == len(parsed.units)
 
 
-@given(st.binary(max_size=200))
+NUMBER = st.integers(-(2**70), 2**70) | st.floats(width=32, allow_infinity=False)
+
+
+@given(
+    st.integers(1, 4).flatmap(
+        lambda n: st.dictionaries(
+            st.sampled_from(["ecg_uv", "resp", "é_mv"]),
+            st.lists(st.none() | NUMBER, min_size=n, max_size=n),
+            min_size=1,
+        )
+    ),
+    st.floats(0.1, 1e5),
+)
+def test_every_number_that_was_sent_arrives(columns: dict[str, list[float | None]], rate_hz: float):
+    parsed = parse(ch=columns, rate_hz=rate_hz)
+    assert parsed.rate_hz == rate_hz
+    assert parsed.channels == tuple(key.partition("_")[0] for key in columns)
+    for at, column in enumerate(columns.values()):
+        sent = np.array([math.nan if value is None else float(value) for value in column])
+        np.testing.assert_allclose(parsed.values[:, at], sent, rtol=1e-6)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal and of the same type all through: 1, 1.0 and true differ, NaN is itself, and keys keep their order."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b or (isinstance(a, float) and math.isnan(a) and math.isnan(b)))
+
+
+def is_as_the_json_module_says(payload: bytes) -> None:
+    """The same value, or refused where that module refuses, too; deeper than MAX_DEPTH may be refused in any case."""
+    got = attempt(lambda: (json_payload.decode(payload),), PayloadError)
+    try:
+        expected = json.loads(payload)
+    except (ValueError, RecursionError):
+        assert got is None
+    else:
+        if got is None:
+            assert payload.count(b"[") + payload.count(b"{") > json_payload.MAX_DEPTH
+        else:
+            assert same(got[0], expected)
+
+
+@given(ANY_JSON, st.booleans(), st.sampled_from([None, 1]))
+def test_any_json_is_the_value_that_the_json_module_gives(value: Any, ascii_only: bool, indent: int | None):
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
+    is_as_the_json_module_says(text.encode("utf-8", "surrogatepass"))
+
+
+@given(st.binary(max_size=200) | st.text(alphabet='[]{}",:0123456789.eE+-truefalsn \\u\n', max_size=60).map(str.encode))
+@example(b'{"a":1,"a":2}')
+@example(b"[-0, -0.0, 1E400, 1e-400, 0.1, 12345678901234567890123]")
+@example(b"[NaN, Infinity, -Infinity]")
+@example(b"\xef\xbb\xbf[1]")
+@example("[1]".encode("utf-16"))
+@example(b'"\\ud800"')
+@example(b"[01]")
+@example(b"[1,]")
+@example(b'["\x01"]')
+@example(b"[" * 16 + b"]" * 16)
+@example(b"[" * 5000 + b"]" * 5000)
 def test_any_bytes_are_json_or_our_error(payload: bytes):
-    attempt(lambda: json_payload.decode(payload), PayloadError)
+    is_as_the_json_module_says(payload)
 
 
 def pack(n: int = 4, step: float = 1 / 300, t0: float = 1.8e9, **first: Any) -> list[dict[str, Any]]:

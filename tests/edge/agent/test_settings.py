@@ -202,7 +202,16 @@ def test_schema_takes_what_the_loader_takes(tmp_path: Path):
 def test_any_file_loads_or_is_refused_with_our_error(tmp_path_factory: pytest.TempPathFactory, data: bytes):
     path = tmp_path_factory.getbasetemp() / f"fuzz-{os.getpid()}.toml"
     path.write_bytes(data)
-    attempt(lambda: load_settings(path), ConfigError)
+    loaded = attempt(lambda: load_settings(path), ConfigError)
+    if loaded is not None:
+        is_whole(loaded)
+
+
+def is_whole(loaded: Settings) -> None:
+    """Settings that were taken are taken again as they are, and agree with the published schema."""
+    plain = loaded.model_dump(exclude={"mqtt": {"password"}, "dashboard": {"token"}}, exclude_unset=True)
+    assert Settings.model_validate(plain) == loaded
+    jsonschema.validate(json.loads(loaded.model_dump_json(exclude_unset=True)), config_schema())
 
 
 VALUES = st.recursive(
@@ -218,4 +227,7 @@ VALUES = st.recursive(
 @given(st.dictionaries(st.sampled_from(["mqtt", "source", "sink", "node"]), VALUES, max_size=3))
 def test_any_shape_of_settings_loads_or_is_refused_with_our_error(data: dict[str, Any]):
     with mock.patch("edge.settings.read_toml", return_value=data):
-        attempt(lambda: load_settings(Path("agent.toml"), {}, {}, ["source.0.port=x"]), ConfigError)
+        loaded = attempt(lambda: load_settings(Path("agent.toml"), {}, {}, ["source.0.port=x"]), ConfigError)
+    if loaded is not None:
+        assert loaded.source[0].port == "x"
+        is_whole(loaded)

@@ -397,11 +397,14 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def load_or_refuse(data: bytes) -> None:
+    """What loads is what the manifest lists, to the byte."""
     try:
         bundle = parse_bundle(data)
-    except BundleError:
+    except BundleError as error:
+        assert str(error)
         return
     assert bundle.manifest.labels
+    assert hashlib.sha256(bundle.model).hexdigest() == bundle.manifest.members["model.tflite"].sha256
 
 
 fuzz = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -64,6 +64,7 @@ def test_damage_is_a_window_or_our_error(at: int, byte: int, end: int):
     except WindowError:
         return
     assert decoded.window.values.shape[0] >= 1
+    assert same(decode(encode(decoded)), decoded)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge.bundle import parse_bundle, read_bundle, signing
 from edge.bundle.archive import read_stored, write_stored
-from edge.bundle.arrays import read_arrays
+from edge.bundle.arrays import read_arrays, write_arrays
 from edge.bundle.manifest import Manifest
 from edge.errors import BundleError, EdgeError
 from edge.overlay import OverlayError, apply_overlay, overlay_json
@@ -68,9 +68,14 @@ def manifest(data: bytes) -> None:
 
 def arrays(data: bytes) -> None:
     try:
-        read_arrays(data, "vectors.npz")
+        made = read_arrays(data, "vectors.npz")
     except BundleError:
         return
+    again = read_arrays(write_arrays(made), "vectors.npz")
+    assert list(again) == list(made)
+    for name, array in made.items():
+        assert (again[name].dtype, again[name].shape) == (array.dtype, array.shape)
+        assert again[name].tobytes() == array.tobytes()
 
 
 def key(data: bytes) -> None:

@@ -42,7 +42,7 @@ def result(data: bytes) -> None:
         made = Result.from_json(data)
     except ResultError:
         return
-    assert Result.from_json(made.to_json()).id == made.id
+    assert Result.from_json(made.to_json()).to_json() == made.to_json()
 
 
 def message(data: bytes) -> None:
@@ -52,7 +52,9 @@ def message(data: bytes) -> None:
     except (ResultError, EventError) as error:
         assert str(error)
         return
-    assert type(message_from_json(made.to_json())) is type(made)
+    again = message_from_json(made.to_json())
+    assert type(again) is type(made)
+    assert again.to_json() == made.to_json()
 
 
 def results_file(data: bytes) -> None:

@@ -50,6 +50,9 @@ def _read(entries: Sequence[Entry]) -> None:
         digital, channels, valid = made.to_int16()
         assert digital.shape == valid.shape == made.physical.shape
         assert len(channels) == len(made.channels)
+        step, offset = (np.array([getattr(c, name) for c in channels]) for name in ("scale", "offset"))
+        room = 0.501 * np.abs(step) + 1e-6 * (np.abs(offset) + np.abs(made.physical))
+        assert bool((np.abs(digital * step + offset - made.physical) <= room)[valid & (room < 1e30)].all())
         if len(made) <= 100_000 and made.rate_hz <= 1e5:
             through_windows(list(blocks(made, "s1", 0.0)))
 

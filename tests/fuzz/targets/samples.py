@@ -55,7 +55,9 @@ def topic(data: bytes) -> None:
 
 def compact_json(data: bytes) -> None:
     try:
-        parsed = json_payload.parse(json_payload.decode(data), ("ecg",))
+        value = json_payload.decode(data)
+        assert repr(value) == repr(json.loads(data))
+        parsed = json_payload.parse(value, ("ecg",))
     except PayloadError as error:
         assert error.reason
         return
