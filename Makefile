@@ -8,6 +8,8 @@ FUZZ_S := 180
 HOURS := 2
 TESTS := tests
 PYTEST_ARGS :=
+# tests/conftest.py says which tests may run beside others
+PROCESSES := -n 2
 
 VENV := .venv
 DEMO_VENV := .venv-demo
@@ -45,10 +47,10 @@ demo: $(DEMO_VENV)/.installed  ## watch an attack on the wire; SECONDS=30 for a 
 	@$(DEMO_VENV)/bin/edge-agent demo --seconds $(SECONDS)
 
 test: deps $(VENV)/.installed  ## every test but the slow ones
-	@$(PY) -m pytest -m "not slow" $(PYTEST_ARGS) $(TESTS)
+	@$(PY) -m pytest $(PROCESSES) -m "not slow" $(PYTEST_ARGS) $(TESTS)
 
 test-slow: deps $(VENV)/.installed  ## the slow tests alone
-	@$(PY) -m pytest -m slow $(PYTEST_ARGS) $(TESTS)
+	@$(PY) -m pytest $(PROCESSES) -m slow $(PYTEST_ARGS) $(TESTS)
 
 lint: $(VENV)/.installed  ## style, types, direction of imports, bandit and pip-audit
 	@$(PY) -m ruff check .

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import hypothesis
 import pytest
 
-from benchmarks.mosquitto import free_port
+from benchmarks.mosquitto import Mosquitto
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+hypothesis.settings.register_profile("wavewall", deadline=None)  # a speed is a benchmark's business, not a test's
+hypothesis.settings.load_profile("wavewall")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _skipped: list[str] = []
@@ -47,6 +47,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("skipped tests fail this run (--no-skips)", red=True)
         for name in _skipped:
             terminalreporter.line(name)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `-n 2`: the trainer's files, which only compute, go wherever there is room; all others, which use clocks,
+    mounts and browsers, run one after the other.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if file.startswith("tests/trainer/") else "one after the other"
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -82,29 +97,7 @@ def _needed(name: str) -> Path:
 @pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[int]:
     """A real broker of this test alone; gives its port on the loopback."""
-    program = shutil.which("mosquitto", path=os.environ["PATH"] + os.pathsep + "/usr/sbin")
-    assert program, "mosquitto is not installed; run: make deps"
-    port = free_port()
-    config = tmp_path / "mosquitto.conf"
-    config.write_text(
-        f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 100000\npersistence false\n"
-    )
-    with (tmp_path / "mosquitto.log").open("wb") as log:
-        process = subprocess.Popen([program, "-c", str(config)], stdout=log, stderr=log)
-    try:
-        _wait_for_port(port, process)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "mosquitto ended at start"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise AssertionError(f"mosquitto does not listen on port {port} after {seconds} s")
+    broker = Mosquitto(tmp_path)
+    broker.start()
+    yield broker.port
+    broker.stop()

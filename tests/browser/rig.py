@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from benchmarks.mosquitto import free_port
 from firmware_bridge.recordings import open_recordings
 from firmware_bridge.simulated_device import DeviceSettings
 from firmware_bridge.simulator import Simulator
-from tests.conftest import free_port
 from tests.integration.rig import AgentProcess, Broker, Listener, listener, wait_for
 
 DEMO = Path(__file__).resolve().parents[2] / "edge" / "demo" / "data" / "recording.npz"

@@ -15,8 +15,8 @@ import jsonschema
 import pytest
 import yaml
 
+from benchmarks.mosquitto import free_port
 from edge.settings import load_settings
-from tests.conftest import free_port
 from tests.integration.rig import wait_for
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"

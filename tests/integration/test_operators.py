@@ -13,10 +13,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from benchmarks.mosquitto import free_port
 from edge.bundle import Decision
 from edge.homeassistant import discovery
 from edge.topics import Topics
-from tests.conftest import REPOSITORY, free_port
+from tests.conftest import REPOSITORY
 from tests.edge.agent.helpers import signal as ecg
 from tests.edge.tiny import RATE_HZ, tiny_bundle, tiny_manifest
 from tests.integration.rig import Broker, agent, listener, samples_json, wait_for

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port
+from benchmarks.mosquitto import free_port
 from tests.edge.agent.helpers import signal
 from tests.edge.tiny import HOP, RATE_HZ, WINDOW
 from tests.integration.rig import Broker, agent, listener, samples_json, wait_for

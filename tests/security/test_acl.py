@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port
+from benchmarks.mosquitto import free_port
 from tests.edge.agent.helpers import signal
 from tests.edge.tiny import HOP, WINDOW
 from tests.integration.rig import agent, samples_json, wait_for

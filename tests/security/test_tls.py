@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
+from benchmarks.mosquitto import free_port
 from edge.config import MqttSettings
 from edge.mqtt_link import MqttLink
 from edge.settings import ConfigError, load_settings
 from firmware_bridge.errors import BrokerError, KeyFileError
 from firmware_bridge.forwarder import MqttPublisher
 from firmware_bridge.tls import make_context
-from tests.conftest import free_port
 from tests.edge.agent.helpers import signal
 from tests.edge.tiny import HOP, RATE_HZ, WINDOW
 from tests.integration.rig import Broker, agent, samples_json, wait_for

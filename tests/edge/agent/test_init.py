@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.mosquitto import free_port
 from edge.settings import load_settings
-from tests.conftest import free_port
 
 pytestmark = pytest.mark.integration
 

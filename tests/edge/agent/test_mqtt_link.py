@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from benchmarks.mosquitto import free_port
 from edge.config import MqttSettings
 from edge.mqtt_link import FLAPS, BrokerError, MqttLink
-from tests.conftest import free_port
 
 
 @dataclass

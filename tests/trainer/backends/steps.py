@@ -1,7 +1,7 @@
-"""One training step of a recipe's classifier from given weights, on whatever backend KERAS_BACKEND names.
+"""One training step of each recipe's classifier from the same weights, on whatever backend KERAS_BACKEND names.
 
-``python -m tests.trainer.backends.steps RECIPE WEIGHTS.npz`` prints {"backend", "loss", "weights": sum of the trained
-weights' sizes after the step, "moved_uv": how far PGD moved two windows}; it makes WEIGHTS.npz where there is none.
+``python -m tests.trainer.backends.steps RECIPE...`` prints for each {"backend", "loss", "weights": sum of the trained
+weights' sizes after the step, "moved_uv": how far PGD moved two windows}.
 """
 
 from __future__ import annotations
@@ -40,17 +40,24 @@ def records(n: int) -> Dataset:
     return Dataset(signals, np.arange(n) % 4, tuple(f"r{k}" for k in range(n)), SPEC)
 
 
-def main(recipe_path: str, weights: Path) -> None:
+def weights(model: keras.Model) -> list[np.ndarray]:
+    """Glorot's, from numpy, as the backends draw other random numbers; vectors (biases, norms) as they are made."""
+    rng = np.random.default_rng(1)
+
+    def drawn(shape: tuple[int, ...]) -> np.ndarray:
+        taps, (inward, outward) = np.prod(shape[:-2]), shape[-2:]
+        return rng.standard_normal(shape) * (2.0 / (taps * (inward + outward))) ** 0.5
+
+    return [w if w.ndim < 2 else drawn(w.shape) for w in model.get_weights()]
+
+
+def main(recipe_path: str) -> None:
     recipe = read_recipe(recipe_path)
     data = records(recipe.training.batch)
     model = models.build(recipe.model.name, data.spec, **recipe.model.arguments)
     if recipe.model.encode_decode is not None:
         model = encode_decode.join(encode_decode.build(data.spec, **recipe.model.encode_decode), model)
-    if weights.exists():
-        with np.load(weights) as saved:
-            model.set_weights([saved[f"w{i}"] for i in range(len(saved.files))])
-    else:
-        np.savez(weights, **{f"w{i}": w for i, w in enumerate(model.get_weights())})
+    model.set_weights(weights(model))
     defense = defenses.make(recipe.defense.name, **recipe.defense.arguments)
     told: list[float] = []
     with tempfile.TemporaryDirectory() as out:
@@ -63,10 +70,10 @@ def main(recipe_path: str, weights: Path) -> None:
         attacked = attack.run(wrapped, windows.x, windows.y, windows.valid)
     total = float(sum(np.abs(np.asarray(w)).sum() for w in model.trainable_variables))
     moved = float(np.abs(np.asarray(attacked) - windows.x).max())
-    print(
-        json.dumps({"backend": keras.backend.backend(), "loss": told[0], "weights": total, "moved_uv": moved})
-    )
+    facts = {"backend": keras.backend.backend(), "loss": told[0], "weights": total, "moved_uv": moved}
+    print(json.dumps(facts), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    for path in sys.argv[1:]:
+        main(path)
