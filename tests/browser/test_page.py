@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
+from edge.pipeline.verdict import REASONS
 from tests.browser.rig import axe, strip_state, until
 from tests.edge.dashboard.rig import Served, block, event, serve, tiny_window, verdict
 from tests.edge.tiny import RATE_HZ, WINDOW
@@ -126,6 +127,38 @@ def test_a_thousand_tiles_scroll_smoothly(page: Page, served: Served):
     assert page.locator(".slot").count() < 120
     page.locator("[data-filter=suspect]").click()
     expect(page.locator(".tile")).to_have_count(10)
+
+
+@pytest.mark.parametrize(("width", "root_px"), [(320, 16), (1280, 16), (1280, 24), (1920, 16)])
+def test_every_line_of_a_tile_is_to_be_seen(page: Page, served: Served, width: int, root_px: int):
+    """Nothing reaches out of a tile, the line that says why is there to its last word; also with large letters set."""
+    now = time.time()
+    said = [("ok", ""), ("suspect", "residual+disagreement"), *(("abstain", reason) for reason in REASONS)]
+    for n, (status, reason) in enumerate(said):
+        name = "a-name-as-long-as-a-stream-may-have-in-a-ward-full-of-them-" * (n == 1) + f"bed-{n}"
+        served.store.block(block(name, 80 * np.sin(np.arange(800) / 9 + n), 0, now - 8))
+        window = tiny_window(name, np.ones((WINDOW, 1)), 0, now)
+        served.store.verdict(window, verdict(window, 0, status=status, reason=reason))
+    page.set_viewport_size({"width": width, "height": 2600})
+    page.goto(url(served))
+    page.evaluate(f"document.documentElement.style.fontSize = '{root_px}px'")
+    notes = page.locator(".tile .note:not(:empty)")
+    expect(notes).to_have_count(1 + len(REASONS))
+    assert not set(notes.all_text_contents()) & set(REASONS), "a reason without words of its own"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for tile in page.locator(".tile").all():
+        outer = tile.bounding_box()
+        assert outer is not None
+        for line in tile.locator(".id, .badge, canvas, .label, .score, .note:not(:empty)").all():
+            box = line.bounding_box()
+            assert box is not None
+            assert outer["x"] + 13 <= box["x"]
+            assert box["x"] + box["width"] <= outer["x"] + outer["width"] - 13
+            assert outer["y"] + 8 <= box["y"]
+            assert box["y"] + box["height"] <= outer["y"] + outer["height"] - 8
+    # Its own box may be whole and its text yet cut off within.
+    cut = "(all) => all.map((e) => [e.scrollHeight - e.clientHeight, e.scrollWidth - e.clientWidth])"
+    assert notes.evaluate_all(cut) == [[0, 0]] * (1 + len(REASONS))
 
 
 def test_a_wrong_token_then_the_right_one_then_too_many(page: Page, tmp_path: Path):

@@ -5,7 +5,8 @@ import { Feed, get } from "./net.js";
 import { badge, kindOf, reason } from "./status.js";
 import { S } from "./strings.js";
 
-const TILE_MIN = 232, TILE_HEIGHT = 158, GAP = 12, SPARK_MS = 1000;
+// Height: head, signal, label and two lines that say why; sides: borders and padding left and right of the signal.
+const TILE_MIN = 232, TILE_HEIGHT = 174, TILE_SIDES = 32, GAP = 12, SPARK_MS = 1000;
 const FILTERS = ["all", "suspect", "abstain", "lead", "offline"];
 
 function parse(row) {
@@ -159,6 +160,7 @@ export class Overview {
       h("span", { class: "head" }, tile.name, tile.badge), tile.canvas,
       h("span", { class: "foot" }, tile.label, tile.score), tile.note);
     tile.root = h("div", { role: "listitem", class: "slot" }, tile.link);
+    tile.root.style.height = `${TILE_HEIGHT}px`;
     text(tile.name, id);
     return tile;
   }
@@ -189,7 +191,7 @@ export class Overview {
     if (tile.drawn === spark && tile.width === this.tileWidth) return;
     tile.drawn = spark;
     tile.width = this.tileWidth;
-    const width = Math.max(40, this.tileWidth - 26), height = 62;
+    const width = Math.max(40, this.tileWidth - TILE_SIDES), height = 62;
     const context = sized(tile.canvas, width, height);
     context.clearRect(0, 0, width, height);
     if (!spark) return;

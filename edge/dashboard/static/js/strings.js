@@ -27,9 +27,11 @@ export const S = {
     missing: "too many samples missing",
     lead_off: "an electrode was off",
     flat: "the signal is flat",
+    failed: "the model failed on this window",
+    overload: "left out: too many windows at once",
     not_finite: "the model gave no number",
-    residual: "the signal differs from its reconstruction",
-    disagreement: "the two paths of the model disagree",
+    residual: "signal and reconstruction differ",
+    disagreement: "the model's two paths disagree",
     low_score: "no label is likely enough",
   },
   vitals: {
