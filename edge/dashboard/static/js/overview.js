@@ -5,8 +5,9 @@ import { Feed, get } from "./net.js";
 import { badge, kindOf, reason } from "./status.js";
 import { S } from "./strings.js";
 
-// Height: head, signal, label and two lines that say why; sides: borders and padding left and right of the signal.
-const TILE_MIN = 232, TILE_HEIGHT = 174, TILE_SIDES = 32, GAP = 12, SPARK_MS = 1000;
+// The signal has SIGNAL pixels of a tile's height, less what the line that says why takes (one or two of 16), and all
+// of its width but for the SIDES: borders and padding.
+const TILE_MIN = 232, TILE_HEIGHT = 158, SIGNAL = 80, SIDES = 32, GAP = 12, SPARK_MS = 1000;
 const FILTERS = ["all", "suspect", "abstain", "lead", "offline"];
 
 function parse(row) {
@@ -142,11 +143,11 @@ export class Overview {
         tile = this.tile(id);
         this.tiles.set(id, tile);
       }
-      this.show(tile, this.shown[at], at);
       // In the order of the screen, for the Tab key and for screen readers.
       const place = before ? before.nextSibling : this.grid.firstChild;
       if (tile.root !== place) this.grid.insertBefore(tile.root, place);
       before = tile.root;
+      this.show(tile, this.shown[at], at);
     }
   }
 
@@ -154,7 +155,7 @@ export class Overview {
     const tile = {
       canvas: h("canvas", { "aria-hidden": "true" }), name: h("span", { class: "id" }),
       label: h("span", { class: "label" }), score: h("span", { class: "score" }),
-      note: h("span", { class: "note" }), badge: h("span"), drawn: null, kind: null,
+      note: h("span", { class: "note" }), badge: h("span"), drawn: null, kind: null, said: "", height: SIGNAL,
     };
     tile.link = h("a", { class: "tile", href: `#/stream/${encodeURIComponent(id)}` },
       h("span", { class: "head" }, tile.name, tile.badge), tile.canvas,
@@ -180,8 +181,13 @@ export class Overview {
     const note = stream.lead ? S.overview.lead_off
       : stream.status !== "ok" && stream.why ? reason(stream.why)
         : stream.online && stream.lag > 2 ? S.overview.lag(stream.lag.toFixed(1)) : "";
-    text(tile.note, note);
-    tile.note.title = note;
+    if (tile.said !== note || (note && tile.width !== this.tileWidth)) {
+      tile.said = note;
+      text(tile.note, note);
+      tile.note.title = note;
+      tile.height = SIGNAL - tile.note.offsetHeight;
+      tile.drawn = null;
+    }
     tile.link.setAttribute("aria-label",
       S.overview.tile(stream.id, stream.label, stream.score.toFixed(2), S.status[stream.kind], stream.online));
     this.draw(tile, this.sparks.get(stream.id));
@@ -191,7 +197,7 @@ export class Overview {
     if (tile.drawn === spark && tile.width === this.tileWidth) return;
     tile.drawn = spark;
     tile.width = this.tileWidth;
-    const width = Math.max(40, this.tileWidth - TILE_SIDES), height = 62;
+    const width = Math.max(40, this.tileWidth - SIDES), height = tile.height;
     const context = sized(tile.canvas, width, height);
     context.clearRect(0, 0, width, height);
     if (!spark) return;
