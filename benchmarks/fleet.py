@@ -86,7 +86,9 @@ def plan(streams: int, minutes: float, settle_s: float, curve: bool, search: boo
     return ",".join(f"{count}:{seconds:g}" for count, seconds in steps)
 
 
-def run(place: Broker, steps: str, bundle: str, settle_s: float, words: Sequence[str], folder: Path) -> dict[str, Any]:
+def run(
+    place: Broker, steps: str, bundle: str, settle_s: float, spread_s: float, words: Sequence[str], folder: Path
+) -> dict[str, Any]:
     """One fleet through one agent: the generator's figures with processor time and memory of each step."""
     most = max(streams for streams, _ in parse_plan(steps))
     command = [sys.executable, "-m", "edge.cli", "run", "--node", NODE, "--mqtt-port", str(place.port)]
@@ -96,7 +98,7 @@ def run(place: Broker, steps: str, bundle: str, settle_s: float, words: Sequence
     out = folder / "generator.json"
     try:
         wait_ready(folder / "agent.log", agent)
-        arguments = [str(place.port), steps, bundle, str(out), str(settle_s)]
+        arguments = [str(place.port), steps, bundle, str(out), str(settle_s), str(spread_s)]
         generator = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.fleet_generator", *arguments], stdout=subprocess.PIPE, text=True
         )
@@ -174,23 +176,17 @@ def figures(found: dict[str, Any], asked: int) -> tuple[list[Figure], dict[str, 
     note = "the generator was late, which is counted as the agent's" if late else ""
     rows = [Figure("streams that held", largest, "", None, f"of {asked} asked for; {note}".rstrip("; "))]
     main = next(step for step in steps if step["streams"] == asked)
-    if at is None:
-        # Too slow even for the fewest, or losing windows: the goals are judged there.
-        least = steps[0]
-        of = f"at {least['streams']} streams, and no step held"
-        rows.append(Figure("windows lost", float(least["lost"]), "", LOST, of))
-        rows.append(Figure("last sample to verdict, p99", least["p99_ms"], "ms", P99_MS, of))
-        rows.append(Figure("agent", least["agent_cores"], "cores", None, of))
-    else:
-        of = f"at {at['streams']} streams"
-        rows += [
-            Figure("windows lost", float(at["lost"]), "", LOST, f"of {at['windows']}, {of}"),
-            Figure("last sample to verdict, p99", at["p99_ms"], "ms", P99_MS, f"p50 {at['p50_ms']:g} ms, {of}"),
-            Figure("resident memory, peak", at["agent_peak_mb"], "MB", MEMORY_MB, of),
-            Figure("agent", at["agent_cores"], "cores", None, f"{at['agent_us_a_message']:g} µs a message, {of}"),
-            Figure("broker", at["broker_cores"], "cores", None, of),
-            Figure("generator", at["generator_cores"], "cores", None, f"latest {found['late_s']:g} s, {of}"),
-        ]
+    # Too slow even for the fewest, or losing windows: the goals are judged there.
+    judged = at or steps[0]
+    of = f"at {judged['streams']} streams" + ("" if at else ", and no step held")
+    rows += [
+        Figure("windows lost", float(judged["lost"]), "", LOST, f"of {judged['windows']}, {of}"),
+        Figure("last sample to verdict, p99", judged["p99_ms"], "ms", P99_MS, f"p50 {judged['p50_ms']:g} ms, {of}"),
+        Figure("resident memory, peak", judged["agent_peak_mb"], "MB", MEMORY_MB, of),
+        Figure("agent", judged["agent_cores"], "cores", None, f"{judged['agent_us_a_message']:g} µs a message, {of}"),
+        Figure("broker", judged["broker_cores"], "cores", None, of),
+        Figure("generator", judged["generator_cores"], "cores", None, f"latest {found['late_s']:g} s, {of}"),
+    ]
     if at is not None and at["streams"] != asked:
         rows.append(Figure(f"p99 at {asked} streams", main["p99_ms"], "ms", None, f"{main['lost']} windows lost"))
     line = slopes([step for step in steps if holds(step)])
@@ -211,6 +207,7 @@ def main() -> int:
     parser.add_argument("--bundle", default="ecg-rhythm", help="shipped bundle or file")
     parser.add_argument("--no-curve", action="store_true", help="begin with all streams at once")
     parser.add_argument("--search", action="store_true", help="go on with more streams until it no longer holds")
+    parser.add_argument("--together", action="store_true", help="all windows end within the same second of a hop")
     parser.add_argument("--cluster", action="store_true", help="windows a second over 1, 2 and 4 workers instead")
     parser.add_argument("agent", nargs="*", metavar="-- FLAG", help="further words for `edge-agent run`")
     arguments = parser.parse_args()
@@ -224,13 +221,14 @@ def main() -> int:
         settle_s = (spec.window_samples + spec.hop_samples) / spec.rate_hz + 2.0
         steps = plan(arguments.streams, arguments.minutes, settle_s, not arguments.no_curve, arguments.search)
         with tempfile.TemporaryDirectory() as name, broker(Path(name)) as place:
-            found = run(place, steps, arguments.bundle, settle_s, arguments.agent, Path(name))
+            spread_s = 1.0 if arguments.together else spec.hop_samples / spec.rate_hz
+            found = run(place, steps, arguments.bundle, settle_s, spread_s, arguments.agent, Path(name))
     except (RuntimeError, EdgeError, DemoError) as error:
         print(f"benchmarks.fleet: {error}", file=sys.stderr)
         return 2
     rows, facts = figures(found, arguments.streams)
-    context = {"benchmark": "fleet", "bundle": arguments.bundle, "agent_flags": arguments.agent, **facts}
-    return report(rows, context, arguments.json)
+    context = {"benchmark": "fleet", "bundle": arguments.bundle, "agent_flags": arguments.agent, "spread_s": spread_s}
+    return report(rows, {**context, **facts}, arguments.json)
 
 
 if __name__ == "__main__":

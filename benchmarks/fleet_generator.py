@@ -1,8 +1,10 @@
-"""Many devices in one process of its own: ``python -m benchmarks.fleet_generator PORT PLAN BUNDLE OUT``.
+"""Many devices in one process of its own: ``python -m benchmarks.fleet_generator PORT PLAN BUNDLE OUT SETTLE SPREAD``.
 
 PLAN is "STREAMS:SECONDS,..." with rising STREAMS: so many devices send one second of signal a second as binary
-frames at QoS 1, each from a moment of its own, so that windows end all the time and not all at once. Each payload is
-made once and shared by all devices but for the HELLO. The same process listens to the results and writes to OUT, for
+frames at QoS 1. Each begins at a moment of its own within SPREAD seconds: over a hop, as devices that were switched on
+one by one, whose windows end all the time; over a second, as after a restart of the gateway, whose windows end all at
+once. Each payload is made once and shared by all devices but for the HELLO, and published by hand (LeanPublisher),
+since this process shares its cores with the agent. It also listens to the results and writes to OUT, for
 each step of the plan, windows due, answered, left out and lost, and the time from the publishing of a window's last
 samples to its verdict's arrival. A line on standard output tells when a step begins.
 """
@@ -20,6 +22,7 @@ from typing import Any
 import numpy as np
 import paho.mqtt.client as paho
 
+from benchmarks.lean_publisher import LeanPublisher
 from benchmarks.own_work import payloads
 from edge.bundle import InputSpec, read_bundle, resolve_bundle
 from edge.demo.broker import HOST
@@ -28,7 +31,7 @@ from firmware_bridge.messages import Channel, Hello
 
 NODE = "fleet"
 GOLDEN = 0.6180339887498949  # multiples of it lie evenly on a circle, however many there are
-DRAIN_S = 60.0
+DRAIN_S, TURN_S = 60.0, 0.005
 
 
 @dataclass
@@ -57,9 +60,9 @@ def parse_plan(text: str) -> list[tuple[int, float]]:
 
 
 class Fleet:
-    """Publishes and listens with one client."""
+    """Publishes with one client and listens with another."""
 
-    def __init__(self, port: int, bundle: str, seconds: float) -> None:
+    def __init__(self, port: int, bundle: str, seconds: float, spread_s: float) -> None:
         loaded = read_bundle(resolve_bundle(bundle))
         self.spec: InputSpec = loaded.manifest.input
         self._channels = tuple(Channel(name, self.spec.units, 1.0) for name in self.spec.channels)
@@ -69,10 +72,9 @@ class Fleet:
         self._first = self._payloads[0].removeprefix(first_hello)
         self.rate = round(self.spec.rate_hz)
         self.devices: list[Device] = []
-        self.late_s = 0.0
+        self.late_s, self._spread_s = 0.0, spread_s
+        self.publisher = LeanPublisher(HOST, port, "fleet-devices")
         self.client = paho.Client(paho.CallbackAPIVersion.VERSION2, "fleet", protocol=paho.MQTTv5)
-        self.client.max_inflight_messages_set(5000)
-        self.client.max_queued_messages_set(0)
         self.client.on_message = self._result
         self.client.on_connect = lambda client, *_: client.subscribe(f"wavewall/{NODE}/stream/+/result", 1)
         self.client.connect(HOST, port)
@@ -98,16 +100,15 @@ class Fleet:
         if at == 0:
             payload = codec.encode(Hello(f"d{k}", "bench", self.spec.rate_hz, self._channels, 1)) + self._first
         device.sent_s.append(time.monotonic())
-        self.client.publish(f"wavewall/{NODE}/stream/d{k}/samples", payload, 1)
+        self.publisher.put(b"wavewall/%s/stream/d%d/samples" % (NODE.encode(), k), payload)
 
     def run(self, plan: list[tuple[int, float]]) -> list[Step]:
-        hop_s = self.spec.hop_samples / self.spec.rate_hz
         due: list[tuple[float, int]] = []
         steps = []
         for streams, seconds in plan:
             began = time.monotonic()
             for k in range(len(self.devices), streams):
-                self.devices.append(Device(began + k * GOLDEN % 1.0 * hop_s))
+                self.devices.append(Device(began + k * GOLDEN % 1.0 * self._spread_s))
                 heapq.heappush(due, (self.devices[k].start_s, k))
             print(json.dumps({"streams": streams, "began_s": began, "seconds": seconds}), flush=True)
             while (now := time.monotonic()) < began + seconds:
@@ -116,13 +117,17 @@ class Fleet:
                     self.late_s = max(self.late_s, now - at)
                     self.send(k)
                     heapq.heappush(due, (at + 1.0, k))
-                time.sleep(0.002)
+                self.publisher.flush()
+                time.sleep(TURN_S)
             steps.append(Step(streams, began, time.monotonic()))
         return steps
 
     def wait_for_all(self) -> None:
         """Until every window that is due has an answer, or nothing more comes."""
         deadline = time.monotonic() + DRAIN_S
+        while self.publisher.acknowledged < self.publisher.sent and time.monotonic() < deadline:
+            self.publisher.flush()
+            time.sleep(TURN_S)
         while time.monotonic() < deadline and any(len(d.answered) < self.due(d) for d in self.devices):
             time.sleep(0.2)
 
@@ -166,14 +171,15 @@ class Fleet:
 def main() -> int:
     """Run the plan; the steps' figures and the generator's own lateness as JSON."""
     port, plan_text, bundle, out = int(sys.argv[1]), sys.argv[2], sys.argv[3], Path(sys.argv[4])
-    settle_s = float(sys.argv[5])
+    settle_s, spread_s = float(sys.argv[5]), float(sys.argv[6])
     plan = parse_plan(plan_text)
-    fleet = Fleet(port, bundle, sum(seconds for _, seconds in plan))
+    fleet = Fleet(port, bundle, sum(seconds for _, seconds in plan), spread_s)
     steps = fleet.run(plan)
     fleet.wait_for_all()
     out.write_text(
         json.dumps({"late_s": round(fleet.late_s, 3), "steps": [fleet.figures(step, settle_s) for step in steps]})
     )
+    fleet.publisher.close()
     fleet.client.disconnect()
     fleet.client.loop_stop()
     return 0

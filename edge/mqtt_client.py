@@ -28,7 +28,7 @@ READ_BYTES = 1 << 16
 # Acknowledged after so many, while more of them are at hand, so that the broker goes on sending.
 ACK_EVERY = 32
 # Woken again so soon for fewer than FEW, wait so long for more.
-OFTEN_S, GATHER_S, FEW = 0.01, 0.005, 8
+OFTEN_S, GATHER_S, FEW = 0.02, 0.01, 8
 NO_WAIT_S = 0.0001
 _PUBACK, _ONE_ACK = 0x40, b"\x40\x02"
 
