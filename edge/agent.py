@@ -35,7 +35,6 @@ from edge.overload import Overload
 from edge.owners import Owners
 from edge.presence import Presence
 from edge.shutdown import END_BY_S, PIPELINE_BY_S, SINKS_BY_S, SOURCES_BY_S, STOPPED_BY_S, Shutdown
-from edge.sources.answers import Answering
 from edge.sources.base import Source
 from edge.sources.trust import SerialShared
 from edge.supervise import Supervisor, spawn
@@ -242,9 +241,8 @@ class Agent:
     def _answer(self, window: Window, result: Result) -> None:
         if self.live is not None:
             self.live.verdict(window, result)
-        for source in self.intake.sources:
-            if isinstance(source, Answering):
-                source.answer(window, result)
+        for source in self.intake.answering:
+            source.answer(window, result)
         self.updater.saw(window, result)
 
     def _discovery(self, stream: str) -> tuple[str, str]:

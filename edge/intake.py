@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from edge.blockqueue import BlockQueue
 from edge.overload import Overload, Priority
 from edge.owners import Owners
+from edge.sources.answers import Answering
 from edge.sources.base import Emit, Source
 from edge.types import SampleBlock
 
@@ -48,7 +49,7 @@ class Intake:
         live: LiveStore | None,
     ) -> None:
         """`overload`: whose high-priority streams go first, None where no stream has a priority."""
-        self.sources = sources
+        self._take(sources)
         self._queue, self._owners, self._monotonic, self._part = queue, owners, monotonic, part
         self._stops: dict[threading.Thread, threading.Event] = {}
         self.threads: list[threading.Thread] = []  # in the order of `sources`
@@ -69,7 +70,12 @@ class Intake:
             thread.join(REPLACE_S)
         running = {id(source): thread for source, thread in old}
         self.threads = [running.get(id(s)) or self._start(s) for s in sources]
+        self._take(sources)
+
+    def _take(self, sources: list[Source]) -> None:
         self.sources = sources
+        # Not asked for each window: to look at a protocol took a third of all own work on one.
+        self.answering = [source for source in sources if isinstance(source, Answering)]
 
     @property
     def is_alive(self) -> bool:
