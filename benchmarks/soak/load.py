@@ -35,7 +35,8 @@ class Senders:
             paho.CallbackAPIVersion.VERSION2, "soak-senders", protocol=paho.MQTTv311, clean_session=False
         )
         self._client.max_queued_messages_set(0)
-        self._client.max_inflight_messages_set(100)
+        # With room for more, paho sends what is published while it connects before what waits from earlier.
+        self._client.max_inflight_messages_set(1)
         self._client.connect(HOST, port)
         self._client.loop_start()
         self._thread = threading.Thread(target=self._run, name="senders", daemon=True)

@@ -43,7 +43,7 @@ class Taken:
         the broker has sent this one again.
         """
         entries, mid = self._entries, message.mid
-        entry = _Entry(zlib.crc32(message.payload), link.connections)
+        entry = _Entry(_checksum(message), link.connections)
         if mid in entries:
             entries.move_to_end(mid)
         entries[mid] = entry
@@ -61,7 +61,7 @@ class Taken:
     def is_again(self, message: Any, link: Acknowledging) -> bool:
         """Taken already, but the connection broke before our acknowledgement reached the broker."""
         entry = self._entries.get(message.mid)
-        if entry is None or entry.checksum != zlib.crc32(message.payload):
+        if entry is None or entry.checksum != _checksum(message):
             return False
         with self._lock:
             entry.connection = link.connections
@@ -71,3 +71,11 @@ class Taken:
 
     def forget(self, message: Any) -> None:
         self._entries.pop(message.mid, None)
+
+
+def _checksum(message: Any) -> int:
+    """Of topic and payload: at one moment many a stream may send the same. 0 where the topic's name is no UTF-8."""
+    try:
+        return zlib.crc32(message.payload, hash(message.topic) & 0xFFFFFFFF)
+    except UnicodeDecodeError:
+        return 0

@@ -9,7 +9,6 @@ import pytest
 
 from tests.faults.rig import Field
 
-_rows: list[dict[str, object]] = []
 Tally = Callable[..., None]
 
 
@@ -28,22 +27,24 @@ def field(tmp_path: Path) -> Iterator[Field]:
 
 
 @pytest.fixture
-def tally() -> Tally:
-    """`tally("what was done", counts)`: a line of the table."""
+def tally(record_property: Callable[[str, object], None]) -> Tally:
+    """`tally("what was done", counts)`: a line of the table. Travels with the report, from whatever process."""
 
     def add(fault: str, counts: dict[str, object]) -> None:
-        _rows.append({"fault": fault, **counts})
+        record_property("fault", {"fault": fault, **counts})
 
     return add
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not _rows:
+    reports = [report for group in ("passed", "failed") for report in terminalreporter.stats.get(group, [])]
+    rows = [row for report in reports for name, row in report.user_properties if name == "fault"]
+    if not rows:
         return
-    columns = list(dict.fromkeys(key for row in _rows for key in row))
-    widths = [max(len(c), *(len(str(row.get(c, ""))) for row in _rows)) for c in columns]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    widths = [max(len(c), *(len(str(row.get(c, ""))) for row in rows)) for c in columns]
     terminalreporter.section("faults: what was owed, what was missing")
-    for row in [dict(zip(columns, columns, strict=True)), *_rows]:
+    for row in [dict(zip(columns, columns, strict=True)), *rows]:
         cells = [str(row.get(c, "")) for c in columns]
         first, rest = cells[0].ljust(widths[0]), zip(cells[1:], widths[1:], strict=True)
         terminalreporter.line("  ".join([first, *(cell.rjust(width) for cell, width in rest)]))

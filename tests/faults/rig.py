@@ -35,7 +35,8 @@ def client(name: str, port: int):
 
     made = paho.Client(paho.CallbackAPIVersion.VERSION2, name, protocol=paho.MQTTv311, clean_session=False)
     made.max_queued_messages_set(0)
-    made.max_inflight_messages_set(100)
+    # With room for more, paho sends what is published while it connects before what waits from earlier.
+    made.max_inflight_messages_set(1)
     made.reconnect_delay_set(0.1, 0.2)
     made.connect_async("127.0.0.1", port)
     return made

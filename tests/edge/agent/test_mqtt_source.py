@@ -218,11 +218,12 @@ def test_an_acknowledgement_that_comes_after_the_connection_broke_waits_for_the_
     assert len(collector.blocks) == 2
 
 
-def test_a_message_id_that_is_used_again_is_another_message():
+@pytest.mark.parametrize(("stream", "value"), [("a", 2), ("b", 1)])
+def test_a_message_id_that_is_used_again_is_another_message(stream: str, value: int):
     source = make()
     collector, _ = wired(source)
-    source.on_message(message(mid=1, t0=None, ch={"ecg_uv": [1]}))
-    again = message(mid=1, t0=None, ch={"ecg_uv": [2]})
+    source.on_message(message("a", mid=1, t0=None, ch={"ecg_uv": [1]}))
+    again = message(stream, mid=1, t0=None, ch={"ecg_uv": [value]})
     again.dup = True
     source.on_message(again)
     assert len(collector.blocks) == 2
