@@ -18,7 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from benchmarks.own_work import Arrivals, payloads
+from benchmarks.own_work import Arrivals, TimedInterpreter, payloads
 from edge.agent import Agent
 from edge.build import load_bundle
 from edge.clock import Clock
@@ -44,21 +44,6 @@ class DurableWork:
         return self.durable_ms / self.plain_ms - 1.0
 
 
-class _Timed:
-    """Passes everything on and keeps the processor time of `invoke`."""
-
-    def __init__(self, interpreter: Any) -> None:
-        self._interpreter, self.spent_s = interpreter, 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._interpreter, name)
-
-    def invoke(self) -> None:
-        began = time.thread_time()
-        self._interpreter.invoke()
-        self.spent_s += time.thread_time() - began
-
-
 class _Bench:
     """One agent, fed by hand."""
 
@@ -73,7 +58,7 @@ class _Bench:
         now = self.arrivals
         self.agent = Agent(settings, clock=Clock(monotonic=lambda: now.now_s, utc=lambda: 1.8e9 + now.now_s))
         classifier = self.agent.engine.classifier
-        self.model = classifier._interpreter = _Timed(classifier._interpreter)
+        self.model = classifier._interpreter = TimedInterpreter(classifier._interpreter, time.thread_time)
         self.source: Any = self.agent.sources[0]
         self.source._emit = self.agent.intake.emitter(self.source)
         self.topic = self.agent.topics.stream("bench", "samples")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -51,18 +52,18 @@ class Arrivals:
 
 
 class TimedInterpreter:
-    """Passes everything on and keeps the seconds spent in `invoke`."""
+    """Passes everything on and keeps the seconds spent in `invoke`, by `clock`."""
 
-    def __init__(self, interpreter: Any) -> None:
-        self._interpreter, self.spent_s = interpreter, 0.0
+    def __init__(self, interpreter: Any, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._interpreter, self._clock, self.spent_s = interpreter, clock, 0.0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._interpreter, name)
 
     def invoke(self) -> None:
-        began = time.perf_counter()
+        began = self._clock()
         self._interpreter.invoke()
-        self.spent_s += time.perf_counter() - began
+        self.spent_s += self._clock() - began
 
 
 def payloads(kind: str, spec: Any, signal: np.ndarray, count: int, seconds: float = 1.0) -> list[bytes]:

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from docs.generated import write_or_check
+
 PROGRAMS = {"edge-agent": "edge.cli", "trainer": "trainer.cli", "firmware-bridge": "firmware_bridge.cli"}
 PAGE = Path(__file__).resolve().parent / "cli.md"
 HEAD = """# Command reference
@@ -119,15 +121,7 @@ def _cell(text: str) -> str:
 def main() -> int:
     """Write the page, or compare it (``--check``)."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    text = page()
-    if "--check" in sys.argv[1:]:
-        if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text:
-            print("docs/cli.md is out of date; run: make docs", file=sys.stderr)
-            return 1
-        return 0
-    PAGE.write_text(text, encoding="utf-8")
-    print(f"wrote docs/{PAGE.name}")
-    return 0
+    return 0 if write_or_check(PAGE, page()) else 1
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from docs import generate_example
+from docs.generated import write_or_check
 from edge.config import Settings
 from edge.settings import KINDS, env_name, takes_flag
 
@@ -104,15 +105,9 @@ def _cell(text: str) -> str:
 
 def main() -> int:
     """Write the page, or compare it (``--check``)."""
-    text = page()
-    if "--check" in sys.argv[1:]:
-        if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text:
-            print("docs/config.md is out of date; run: make docs", file=sys.stderr)
-            return 1
-        return 0
-    PAGE.write_text(text, encoding="utf-8")
-    print(f"wrote docs/{PAGE.name}")
-    return generate_example.main()
+    if not write_or_check(PAGE, page()):
+        return 1
+    return 0 if "--check" in sys.argv[1:] else generate_example.main()
 
 
 if __name__ == "__main__":

@@ -260,6 +260,12 @@ class Field:
         self.live_s.append(came - since)
         return came - since
 
+    def comes_back(self) -> None:
+        """Start the agent; from then on the time to its first live verdict counts."""
+        since = time.monotonic()
+        self.start()
+        self.live_again(since)
+
     def missing(self) -> set[str]:
         assert self.load is not None
         return set(self.load.expected()) - {r.id for r in self.watch.results()}

@@ -24,9 +24,7 @@ def test_wall_clock_steps(field: Field, tally: Tally):
     # And over a restart that begins with another clock than the run before ended with.
     shim.clock(-1e8)
     field.kill()
-    since = time.monotonic()
-    field.start()
-    field.live_again(since)
+    field.comes_back()
     counts = field.settle()
     shim.close()
     by_stream: dict[tuple[str, str], list[int]] = {}

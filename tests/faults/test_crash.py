@@ -39,9 +39,7 @@ def test_power_cut_loses_what_was_not_fsynced_and_nothing_that_was_acknowledged(
         time.sleep(moments.uniform(0.2, 1.2))
         field.kill()
         lost += shim.power_cut()
-        since = time.monotonic()
-        field.start()
-        field.live_again(since)
+        field.comes_back()
     counts = field.settle()
     shim.close()
     assert lost > 0, "nothing was unsynced: this would prove nothing"
@@ -54,9 +52,7 @@ def test_a_stop_leaves_nothing_to_be_answered_twice(field: Field, tally: Tally):
         time.sleep(0.7)
         assert field.agent is not None
         assert field.agent.stop()[0] == 0
-        since = time.monotonic()
-        field.start()
-        field.live_again(since)
+        field.comes_back()
     tally("agent stopped with SIGTERM, 3 times", field.settle())
 
 
@@ -70,9 +66,7 @@ def test_damaged_spool_file_is_answered_again_from_the_recorder(field: Field, ta
         file = field.state / (NAME + suffix)
         file.write_bytes(b"\xfe" * max(4096, file.stat().st_size))
     field.broker.start()
-    since = time.monotonic()
-    field.start()
-    field.live_again(since)
+    field.comes_back()
     assert list(field.state.glob("*.bad-*"))
     tally("spool file overwritten", field.settle())
 
@@ -86,9 +80,7 @@ def test_spool_wal_cut_off(field: Field, tally: Tally):
     wal = field.state / (NAME + "-wal")
     wal.write_bytes(wal.read_bytes()[: wal.stat().st_size // 2])
     field.broker.start()
-    since = time.monotonic()
-    field.start()
-    field.live_again(since)
+    field.comes_back()
     tally("spool's -wal cut in half", field.settle())
 
 
@@ -106,9 +98,7 @@ def test_segment_cut_in_the_middle_costs_its_records_alone(field: Field, tally: 
     middle = len(data) * 9 // 10
     segment.write_bytes(data[:middle] + data[middle + 3000 :])
     field.load.go_on()
-    since = time.monotonic()
-    field.start()
-    field.live_again(since)
+    field.comes_back()
     time.sleep(0.5)
     counts = field.settle(gaps=True)
     counts["with gaps"] = sum(r.window.missing > 0 for r in field.watch.results())
@@ -123,9 +113,7 @@ def test_the_chain_is_whole_over_crashes_with_the_holes_told(field: Field, tally
     for _ in range(3):
         time.sleep(1.0)
         field.kill()
-        since = time.monotonic()
-        field.start()
-        field.live_again(since)
+        field.comes_back()
     counts = field.settle()
     assert field.agent is not None
     assert field.agent.stop()[0] == 0
