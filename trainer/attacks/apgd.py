@@ -1,4 +1,4 @@
-"""Auto-PGD in the L-infinity ball: momentum and a step size that halves by itself (Croce and Hein 2020, Algorithm 1).
+"""Auto-PGD: momentum and a step size that halves by itself (Croce and Hein 2020, Algorithm 1).
 
 No step size has to be chosen, so a weak choice cannot flatter a model. At its checkpoints a record whose loss rose in
 too few steps, or that found nothing new, halves its step and goes on from its best point.
@@ -19,6 +19,7 @@ from trainer import gradients
 from trainer.attacks import losses
 from trainer.attacks.base import Attack
 from trainer.attacks.gradient import objective
+from trainer.attacks.norms import Ball
 from trainer.attacks.pgd import wrong_margin
 from trainer.errors import ZeroGradientError
 from trainer.models.wrap import BATCH, AttackModel, batches, padded
@@ -30,7 +31,7 @@ class APGD(Attack):
     """``steps`` of Auto-PGD on ``loss``.
 
     Args:
-        epsilon: L-infinity budget, window units.
+        epsilon: budget, window units; ``common``: norm, bounds and quantum of ``Attack``.
         steps: how many; forward and backward passes of one run.
         loss: of ``losses.LOSSES``; "targeted" runs once for each of the ``targets`` likeliest wrong classes.
         restarts: runs of an untargeted loss, the first from the window itself.
@@ -48,8 +49,9 @@ class APGD(Attack):
         loss: str = "cross_entropy",
         restarts: int = 1,
         targets: int = 3,
+        **common: Any,
     ) -> None:
-        super().__init__(epsilon=epsilon)
+        super().__init__(epsilon=epsilon, **common)
         if steps < 2 or restarts < 1 or targets < 1:
             raise ValueError("steps must be at least 2, restarts and targets at least 1")
         if loss not in losses.LOSSES:
@@ -57,39 +59,33 @@ class APGD(Attack):
         self.steps, self.loss, self.restarts, self.targets = steps, loss, restarts, targets
 
     def perturb(
-        self,
-        model: AttackModel,
-        x: np.ndarray,
-        y: np.ndarray,
-        mask: np.ndarray,
-        epsilon: np.ndarray,
-        rng: np.random.Generator,
+        self, model: AttackModel, x: np.ndarray, y: np.ndarray, ball: Ball, rng: np.random.Generator
     ) -> np.ndarray:
-        logits = model.predict(x, mask[..., 0] > 0)
+        logits = model.predict(x, ball.valid)
         classes = logits.shape[1]
         true = np.eye(classes, dtype=np.float32)[y]
         ranked = np.argsort(-(logits - 1e9 * true), axis=1)  # likeliest wrong class first
-        every = np.broadcast_to(epsilon, (len(x), *epsilon.shape[1:])).astype(np.float32)
         runs = min(self.targets, classes - 1) if self.loss == "targeted" else self.restarts
         worst, worst_margin = x.copy(), wrong_margin(logits, y)
         for run in range(runs):
             aim = np.eye(classes, dtype=np.float32)[ranked[:, run if self.loss == "targeted" else 0]]
             start = np.zeros_like(x)
             if run and self.loss != "targeted":
-                start = (rng.uniform(-1, 1, x.shape) * every * mask).astype(np.float32)
+                start = ball.random(rng)
             size = min(BATCH, len(x))
             for index in batches(len(x), size):
-                arrays = padded(index, size, x, mask, true, aim, every, start)
-                found, margin = self._climb(model, arrays, index)
+                arrays = padded(index, size, x, true, aim, start, *ball.arrays)
+                found, margin = self._climb(model, arrays, index, ball.norm)
                 better = margin > worst_margin[index]
                 worst[index[better]], worst_margin[index[better]] = found[better], margin[better]
         return worst
 
     def _climb(
-        self, model: AttackModel, arrays: list[np.ndarray], index: np.ndarray
+        self, model: AttackModel, arrays: list[np.ndarray], index: np.ndarray, norm: str
     ) -> tuple[np.ndarray, np.ndarray]:
         """(windows, margins) of the records of ``index``, the first rows of the padded ``arrays``."""
-        x, mask, true, aim, epsilon, delta = arrays
+        x, true, aim, delta, epsilon, low, high, mask = arrays
+        ball = Ball(epsilon, low, high, mask, norm)
         look = look_at(model, self.loss)
         fixed = [gradients.tensor(a) for a in (x, mask, true, aim)]
         by_margin = np.zeros(len(x), np.float32)
@@ -119,10 +115,10 @@ class APGD(Attack):
         checkpoints = _checkpoints(self.steps)
         last = 0
         for k in range(self.steps):
-            ahead = np.clip(delta + size * epsilon * np.sign(gradient), -epsilon, epsilon)
+            ahead = ball.project(delta + ball.step(gradient, size))
             share = MOMENTUM if k else 1.0
-            moved = np.clip(delta + share * (ahead - delta) + (1 - share) * (delta - before), -epsilon, epsilon)
-            before, delta = delta, (moved * mask).astype(np.float32)
+            moved = ball.project(delta + share * (ahead - delta) + (1 - share) * (delta - before))
+            before, delta = delta, moved
             earlier = value
             value, margin, gradient, _ = at(delta)
             rising += value > earlier

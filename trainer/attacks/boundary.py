@@ -6,9 +6,10 @@ class and goes towards the original, on the target's side of the decision bounda
 noise, smoothed by a Hanning window of 41 samples, along the sphere around the original (``spherical_step``), then
 goes inwards (``source_step``); both step sizes follow how often proposals succeed.
 
-It shortens an L2 distance and has no budget per sample, so it is a function of its own and no member of the
-attack suite. All records walk at once: a round is one proposal for each, and every tenth round also asks about
-the point on the sphere. ``queries`` bounds what is asked for one record, the first look at its start included.
+It shortens an L2 distance and has no budget per sample: ``boundary`` is a function of its own, and ``Boundary`` walks
+away from a label and cuts what it found to a budget, as the attack suite wants it. All records walk at once: a round
+is one proposal for each, and every tenth round also asks about the point on the sphere. ``queries`` bounds what is
+asked for one record, the first look at its start included.
 
 Departures from the authors' code: one proposal a round instead of up to 25 in a row from one place (the same
 walk, counted in queries); success is judged over blocks of 30 proposals and 20 sphere points instead of the last
@@ -20,9 +21,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from trainer.attacks.base import Attack
+from trainer.attacks.decision import starts
+from trainer.attacks.norms import Ball
 from trainer.data.base import Windows
 from trainer.errors import AttackError
 from trainer.models.wrap import AttackModel
@@ -87,8 +92,9 @@ def boundary(
     walk: Walk | None = None,
     rng: np.random.Generator | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    away: bool = False,
 ) -> BoundaryResult:
-    """Windows near ``x`` that ``decide`` calls ``target``.
+    """Windows near ``x`` that ``decide`` calls ``target``; with ``away`` anything but ``target``.
 
     Args:
         x, start: (n, time, channel) originals, and windows of the target classes to start from.
@@ -112,7 +118,7 @@ def boundary(
     mask = valid[..., None].astype(np.float32)
     x = np.asarray(x, np.float32)
     at = np.where(mask > 0, start, x).astype(np.float32)
-    found = np.asarray(decide(at, valid)) == target
+    found = (np.asarray(decide(at, valid)) == target) != away
     queries, turn = 1, 0
     steps = _Steps(len(x), walk)
     while found.any():
@@ -127,14 +133,44 @@ def boundary(
         noise = low_pass(rng.standard_normal(x[rows].shape, np.float32), taps) * mask[rows]
         sphere, proposal = propose(x[rows], at[rows], noise, steps.spherical[rows], steps.source[rows])
         if check:
-            steps.saw_sphere(rows, np.asarray(decide(sphere, valid[rows])) == target[rows])
-        good = np.asarray(decide(proposal, valid[rows])) == target[rows]
+            steps.saw_sphere(rows, (np.asarray(decide(sphere, valid[rows])) == target[rows]) != away)
+        good = (np.asarray(decide(proposal, valid[rows])) == target[rows]) != away
         at[rows[good]] = proposal[good]
         steps.saw_proposal(rows, good)
         queries += 1 + check
         progress(queries, walk.queries)
     at = np.where(found[:, None, None], at, x)
     return BoundaryResult(at, found, _norm(at - x)[:, 0, 0], queries)
+
+
+class Boundary(Attack):
+    """The walk away from the true label, from the nearest window of the batch that is answered otherwise.
+
+    Args:
+        epsilon: budget, window units; ``common``: norm, bounds and quantum of ``Attack``. What the walk leaves outside
+            of the ball is cut to it, which may undo the attack.
+        queries: forward passes a record.
+        filter_length: taps of the Hanning filter, odd; 1 filters nothing.
+    """
+
+    name = "boundary"
+    queries_model = True
+
+    def __init__(
+        self, *, epsilon: float | np.ndarray, queries: int = 1000, filter_length: int = 41, **common: Any
+    ) -> None:
+        super().__init__(epsilon=epsilon, **common)
+        if queries < 1:
+            raise ValueError("queries must be at least 1")
+        hanning_taps(filter_length)
+        self.walk, self.steps = Walk(queries, filter_length), queries
+
+    def perturb(
+        self, model: AttackModel, x: np.ndarray, y: np.ndarray, ball: Ball, rng: np.random.Generator
+    ) -> np.ndarray:
+        start, _ = starts(model, x, y, ball, rng)
+        found = boundary(decisions(model), x, start, y, ball.valid, walk=self.walk, rng=rng, away=True)
+        return found.x
 
 
 def propose(

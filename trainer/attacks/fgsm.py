@@ -5,18 +5,21 @@ Paper 1's eq. 1 takes the true label, its Fig. 3 the predicted one; the true one
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from trainer.attacks.base import Attack
 from trainer.attacks.gradient import Ascent, ascend
+from trainer.attacks.norms import Ball
 from trainer.models.wrap import AttackModel
 
 
 class FGSM(Attack):
-    """``x + epsilon * sign(grad_x loss(x, y))``.
+    """``x + epsilon * sign(grad_x loss(x, y))``; in L2 the gradient at unit length in place of its signs.
 
     Args:
-        epsilon: L-infinity budget, window units.
+        epsilon: budget, window units; ``common``: norm, bounds and quantum of ``Attack``.
         label: "true" (eq. 1) or "predicted" (Fig. 3).
     """
 
@@ -24,21 +27,15 @@ class FGSM(Attack):
     gradient = "exact"
     steps = 1
 
-    def __init__(self, *, epsilon: float | np.ndarray, label: str = "true") -> None:
-        super().__init__(epsilon=epsilon)
+    def __init__(self, *, epsilon: float | np.ndarray, label: str = "true", **common: Any) -> None:
+        super().__init__(epsilon=epsilon, **common)
         if label not in ("true", "predicted"):
             raise ValueError(f"label must be 'true' or 'predicted', not {label!r}")
         self.label = label
 
     def perturb(
-        self,
-        model: AttackModel,
-        x: np.ndarray,
-        y: np.ndarray,
-        mask: np.ndarray,
-        epsilon: np.ndarray,
-        rng: np.random.Generator,
+        self, model: AttackModel, x: np.ndarray, y: np.ndarray, ball: Ball, rng: np.random.Generator
     ) -> np.ndarray:
         if self.label == "predicted":
-            y = model.predict(x, mask[..., 0] > 0).argmax(-1)
-        return ascend(model, x, y, mask, epsilon, np.zeros_like(x), [Ascent(1, epsilon)])
+            y = model.predict(x, ball.valid).argmax(-1)
+        return ascend(model, x, y, ball, np.zeros_like(x), [Ascent(1, 1.0)])

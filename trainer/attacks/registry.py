@@ -9,17 +9,27 @@ import numpy as np
 from trainer.attacks.apgd import APGD
 from trainer.attacks.band import Band
 from trainer.attacks.base import Attack
+from trainer.attacks.boundary import Boundary
+from trainer.attacks.cw import CW
+from trainer.attacks.eot import EOT
 from trainer.attacks.fgsm import FGSM
+from trainer.attacks.hopskipjump import HopSkipJump
+from trainer.attacks.joint import Joint
+from trainer.attacks.nes import NES
 from trainer.attacks.noise import Noise
 from trainer.attacks.pgd import PGD
+from trainer.attacks.quantized import Quantized
 from trainer.attacks.sap import SAP
+from trainer.attacks.smooth import Smooth
 from trainer.attacks.square import Square
 from trainer.attacks.universal import Universal
 from trainer.errors import AttackError
 
-ATTACKS: dict[str, type[Attack]] = {
-    attack.name: attack for attack in (APGD, Band, FGSM, Noise, PGD, SAP, Square, Universal)
-}
+FAMILY: tuple[type[Attack], ...] = (
+    APGD, Band, Boundary, CW, EOT, FGSM, HopSkipJump, Joint, NES, Noise, PGD, Quantized, SAP, Smooth, Square,
+    Universal,
+)  # fmt: skip
+ATTACKS: dict[str, type[Attack]] = {attack.name: attack for attack in FAMILY}
 
 
 def make(name: str, *, epsilon: float | np.ndarray, **settings: Any) -> Attack:

@@ -17,6 +17,7 @@ import numpy as np
 
 from trainer.attacks.base import Attack
 from trainer.attacks.gradient import Ascent, ascend
+from trainer.attacks.norms import Ball
 from trainer.models.wrap import AttackModel
 
 SIZES = (5, 7, 11, 15, 19)
@@ -44,7 +45,7 @@ class SAP(Attack):
     """``steps`` of PGD, then ``smooth_steps`` on the smoothed perturbation.
 
     Args:
-        epsilon: L-infinity budget, window units.
+        epsilon: budget, window units; ``common``: norm, bounds and quantum of ``Attack``.
         steps: t of the paper (training 5, attack 20).
         smooth_steps: t' of the paper (training 5, attack 40); 0 is PGD.
         step_share: step size as a share of epsilon (alpha 1 at epsilon 10: 0.1).
@@ -54,28 +55,27 @@ class SAP(Attack):
     gradient = "exact"
 
     def __init__(
-        self, *, epsilon: float | np.ndarray, steps: int = 20, smooth_steps: int = 40, step_share: float = 0.1
+        self,
+        *,
+        epsilon: float | np.ndarray,
+        steps: int = 20,
+        smooth_steps: int = 40,
+        step_share: float = 0.1,
+        **common: Any,
     ) -> None:
-        super().__init__(epsilon=epsilon)
+        super().__init__(epsilon=epsilon, **common)
         if steps < 1 or smooth_steps < 0 or step_share <= 0:
             raise ValueError("steps must be at least 1, smooth_steps at least 0 and step_share above 0")
         self.pgd_steps, self.smooth_steps, self.step_share = steps, smooth_steps, step_share
         self.steps = steps + smooth_steps
 
     def perturb(
-        self,
-        model: AttackModel,
-        x: np.ndarray,
-        y: np.ndarray,
-        mask: np.ndarray,
-        epsilon: np.ndarray,
-        rng: np.random.Generator,
+        self, model: AttackModel, x: np.ndarray, y: np.ndarray, ball: Ball, rng: np.random.Generator
     ) -> np.ndarray:
-        size = self.step_share * epsilon
-        phases = [Ascent(self.pgd_steps, size)]
+        phases = [Ascent(self.pgd_steps, self.step_share)]
         if self.smooth_steps:
-            phases.append(Ascent(self.smooth_steps, size, taps=average_kernel()))
-        return ascend(model, x, y, mask, epsilon, np.zeros_like(x), phases)
+            phases.append(Ascent(self.smooth_steps, self.step_share, taps=average_kernel()))
+        return ascend(model, x, y, ball, np.zeros_like(x), phases)
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "step_size": self.step_share * float(np.max(self.epsilon))}

@@ -6,14 +6,18 @@ runs, as the source's vertical stripes do in one dimension. The share of the ser
 the queries by the source's schedule. All records of a batch are asked about at once; one that is wrong already is
 left alone.
 
-Departures: none but the dimension; the margin loss is that of the source.
+Departures: none but the dimension; the margin loss is that of the source. In L2, where the source moves mass between
+squares, a segment gets twice the level of an even change and all is scaled to the budget.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from trainer.attacks.base import Attack
+from trainer.attacks.norms import Ball
 from trainer.attacks.pgd import wrong_margin
 from trainer.models.wrap import AttackModel
 
@@ -34,7 +38,7 @@ class Square(Attack):
     """``queries`` segments, each kept where it raises the margin.
 
     Args:
-        epsilon: L-infinity budget, window units.
+        epsilon: budget, window units; ``common``: norm, bounds and quantum of ``Attack``.
         queries: forward passes a record, the first look included.
         segment: share of the series that the first segments cover.
     """
@@ -42,25 +46,19 @@ class Square(Attack):
     name = "square"
     queries_model = True
 
-    def __init__(self, *, epsilon: float | np.ndarray, queries: int = 500, segment: float = 0.8) -> None:
-        super().__init__(epsilon=epsilon)
+    def __init__(self, *, epsilon: float | np.ndarray, queries: int = 500, segment: float = 0.8, **common: Any) -> None:
+        super().__init__(epsilon=epsilon, **common)
         if queries < 1 or not 0 < segment <= 1:
             raise ValueError("queries must be at least 1 and segment above 0 and at most 1")
         self.queries, self.segment = queries, segment
         self.steps = queries
 
     def perturb(
-        self,
-        model: AttackModel,
-        x: np.ndarray,
-        y: np.ndarray,
-        mask: np.ndarray,
-        epsilon: np.ndarray,
-        rng: np.random.Generator,
+        self, model: AttackModel, x: np.ndarray, y: np.ndarray, ball: Ball, rng: np.random.Generator
     ) -> np.ndarray:
         n, time, channels = x.shape
-        valid = mask[..., 0] > 0
-        best = (x + _runs(n, time, channels, rng) * epsilon * mask).astype(np.float32)
+        valid = ball.valid
+        best = x + _filled(ball, _runs(n, time, channels, rng) * ball.epsilon)
         margin = wrong_margin(model.predict(best, valid), y)
         for query in range(1, self.queries):
             rows = np.flatnonzero(margin <= 0)
@@ -71,12 +69,26 @@ class Square(Attack):
             starts = np.array([rng.choice(np.flatnonzero(valid[i])) for i in rows])
             inside = (np.arange(time) >= starts[:, None]) & (np.arange(time) < starts[:, None] + length)
             signs = rng.choice(np.float32([-1, 1]), (len(rows), 1, channels))
-            moved = (x[rows] + signs * epsilon[rows] * mask[rows]).astype(np.float32)
-            tried = np.where(inside[..., None], moved, best[rows])
+            part, now = ball.rows(rows), best[rows] - x[rows]
+            high = signs * part.epsilon * _height(part)
+            tried = x[rows] + _filled(part, np.where(inside[..., None], high, now))
             found = wrong_margin(model.predict(tried, valid[rows]), y[rows])
             better = found > margin[rows]
             best[rows[better]], margin[rows[better]] = tried[better], found[better]
         return best
+
+
+def _height(ball: Ball) -> Any:
+    """Of a segment, as a share of epsilon: all of it, or in L2 twice the level of an even change."""
+    return 1.0 if ball.norm == "linf" else 2.0 / np.sqrt(ball.mask.sum((1, 2), keepdims=True))
+
+
+def _filled(ball: Ball, delta: np.ndarray) -> np.ndarray:
+    """``delta`` in the ball; in L2 all of its length is used, whatever a segment took or left."""
+    inside = ball.project(delta)
+    if ball.norm == "l2":
+        inside = ball.project(inside / np.maximum(ball.length(inside), 1e-6))
+    return inside
 
 
 def _runs(n: int, time: int, channels: int, rng: np.random.Generator) -> np.ndarray:

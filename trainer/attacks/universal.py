@@ -17,6 +17,7 @@ import numpy as np
 from trainer import gradients
 from trainer.attacks.base import Attack
 from trainer.attacks.gradient import objective
+from trainer.attacks.norms import Ball
 from trainer.errors import AttackError
 from trainer.models.wrap import AttackModel, padded
 
@@ -29,11 +30,12 @@ class Universal(Attack):
     """The waveform at a phase of its own for each window; learned on these very windows unless given.
 
     Args:
-        epsilon: L-infinity budget, window units.
+        epsilon: budget, window units; ``common``: norm, bounds and quantum of ``Attack``.
         waveform: (period, channel) of -1 to 1, times epsilon; None learns one.
         period: samples of a learned one; the window's length if None.
         steps: batches to learn from.
         step_share: first step as a share of epsilon; it shrinks to a tenth.
+        per_class: a waveform for each class, the same for all its records.
     """
 
     name = "universal"
@@ -47,29 +49,29 @@ class Universal(Attack):
         period: int | None = None,
         steps: int = 40,
         step_share: float = 0.2,
+        per_class: bool = False,
+        **common: Any,
     ) -> None:
-        super().__init__(epsilon=epsilon)
+        super().__init__(epsilon=epsilon, **common)
         if steps < 1 or step_share <= 0 or (period is not None and period < 1):
             raise ValueError("steps and period must be at least 1 and step_share above 0")
         self.waveform, self.period = waveform, period
-        self.steps, self.step_share = steps, step_share
+        self.steps, self.step_share, self.per_class = steps, step_share, per_class
 
     def perturb(
-        self,
-        model: AttackModel,
-        x: np.ndarray,
-        y: np.ndarray,
-        mask: np.ndarray,
-        epsilon: np.ndarray,
-        rng: np.random.Generator,
+        self, model: AttackModel, x: np.ndarray, y: np.ndarray, ball: Ball, rng: np.random.Generator
     ) -> np.ndarray:
-        wave = self.waveform
-        if wave is None:
-            wave = learn(
-                model, x, y, mask, epsilon, rng, self.period or x.shape[1], self.steps, self.step_share
-            )
-        phase = rng.integers(0, len(wave), len(x))
-        return np.asarray(x + epsilon * wave[_index(phase, x.shape[1], len(wave))] * mask, np.float32)
+        played = np.zeros_like(x)
+        # the label stands in for the patient's class, which an attacker of one device may know
+        groups = [np.flatnonzero(y == label) for label in np.unique(y)] if self.per_class else [np.arange(len(x))]
+        for rows in groups:
+            wave, part = self.waveform, ball.rows(rows)
+            if wave is None:
+                period = self.period or x.shape[1]
+                wave = learn(model, x[rows], y[rows], part.mask, part.epsilon, rng, period, self.steps, self.step_share)
+            phase = rng.integers(0, len(wave), len(rows))
+            played[rows] = part.project(part.epsilon * wave[_index(phase, x.shape[1], len(wave))])
+        return x + played
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "step_size": self.step_share * float(np.max(self.epsilon))}
@@ -103,7 +105,7 @@ def learn(
         rows = padded(order[k * size : (k + 1) * size], size, x, mask, target, every)
         index = _index(rng.integers(0, period, size), x.shape[1], period)
         pull = np.asarray(step(*(gradients.tensor(a) for a in rows), gradients.tensor(wave), index))
-        if not np.any(pull) and not np.any(speed) and np.any(np.asarray(epsilon) > 0):
+        if not np.any(pull) and not np.any(speed) and np.any(np.asarray(epsilon) > 1e-30):
             raise AttackError(f"{model.name}: the gradient is zero for {size} windows; try another surrogate")
         speed = MOMENTUM * speed + pull / max(float(np.abs(pull).mean()), 1e-30)
         size_now = step_share * (1.0 - 0.9 * k / steps)

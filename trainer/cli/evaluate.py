@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,7 @@ from trainer.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from trainer.evaluate.runner import Runner
     from trainer.evaluate.subject import Subject
 
 
@@ -28,6 +29,13 @@ class Split(str, Enum):
     VAL = "val"
     TRAIN = "train"
     ALL = "all"
+
+
+class Norm(str, Enum):
+    """How a change is measured."""
+
+    LINF = "linf"
+    L2 = "l2"
 
 
 class TargetChoice(str, Enum):
@@ -57,7 +65,8 @@ def evaluate(
         str,
         typer.Option(
             "--attacks",
-            help="With commas: clean, fgsm, pgd, sap, apgd, band, universal, square, noise, standard (a suite).",
+            help="With commas: clean, standard (a suite), fgsm, pgd, sap, apgd, cw, smooth, band, universal, eot, "
+            "joint, quantized; without gradients square, nes, hopskipjump, boundary, noise.",
         ),
     ] = "clean",
     epsilon: Annotated[
@@ -79,6 +88,18 @@ def evaluate(
         Path | None,
         typer.Option("--twin", help="The run a bundle was exported from, where it is not a shipped one."),
     ] = None,
+    spec: Annotated[
+        Path | None, typer.Option("--spec", help="The window.toml of a MODEL that is somebody else's .tflite file.")
+    ] = None,
+    norm: Annotated[
+        Norm, typer.Option("--norm", help="What epsilon bounds: each sample, or the root of the squared changes.")
+    ] = Norm.LINF,
+    bounds: Annotated[
+        str | None, typer.Option("--bounds", help="LOW,HIGH in the data's units, which no changed sample passes.")
+    ] = None,
+    quantum: Annotated[
+        float, typer.Option("--quantum", help="Changes are whole multiples of this, one integer of the converter.")
+    ] = 0.0,
     through: Annotated[
         str | None,
         typer.Option(
@@ -104,18 +125,23 @@ def evaluate(
     surrogate gradients the worst answer of each record counts. Samples that padding adds are never attacked.
     """
     from trainer.data.registry import load_data
+    from trainer.errors import EvaluationError
     from trainer.evaluate import report, standard
-    from trainer.evaluate.runner import Plan, Runner, check, rows_of
-    from trainer.evaluate.subject import open_subject
+    from trainer.evaluate.runner import Plan, Runner, check, missing_labels, rows_of
+    from trainer.evaluate.subject import open_foreign, open_subject
     from trainer.evaluate.windows import choose, fit, read_names
 
+    if spec is not None and Path(model).suffix != ".tflite":
+        raise EvaluationError("--spec goes with a .tflite file; a bundle says itself what its windows are")
     with native_notes_hidden():
-        subject = open_subject(model, twin)
+        foreign = Path(model).suffix == ".tflite"
+        subject = open_foreign(Path(model), spec) if foreign else open_subject(model, twin)
         attacked = open_subject(through) if through is not None else None
     targets = _targets(subject, target)
     names = tuple(name.strip() for name in attacks.split(",") if name.strip())
+    names = _possible(subject, names) if attacked is None else names
     transferred = _undefended(subject, undefended) if standard.NAME in names else None
-    plan = Plan(names, _budgets(epsilon, subject.spec.units), targets, seed)
+    plan = Plan(names, _budgets(epsilon, subject.spec.units), targets, seed, ball=_ball(norm, bounds, quantum))
     if "float" in targets or set(names) - {"clean"}:
         load_keras()
     check(subject, plan, attacked)
@@ -131,7 +157,9 @@ def evaluate(
                 tasks[stage] = bar.add_task(stage, total=total, note="")
             bar.update(tasks[stage], completed=done)
 
-        trials = Runner(subject, windows, plan, progress, attacked, transferred).run()
+        runner = Runner(subject, windows, plan, progress, attacked, transferred)
+        _tell_limits(runner, missing_labels(windows))
+        trials = runner.run()
     rows = rows_of(trials, subject.spec.units)
     if json_out is not None:
         report.write_text(
@@ -157,7 +185,7 @@ def _targets(subject: Subject, chosen: TargetChoice) -> tuple[str, ...]:
     """What "both" means for this subject; what cannot be measured is said."""
     if chosen is not TargetChoice.BOTH:
         return (chosen.value,)
-    if subject.bundle is None:
+    if subject.quantization is None:
         typer.echo(f"{subject.name} is a run: only the float target is measured", err=True)
     elif subject.twin_at is None:
         typer.echo(
@@ -166,6 +194,65 @@ def _targets(subject: Subject, chosen: TargetChoice) -> tuple[str, ...]:
             err=True,
         )
     return subject.targets
+
+
+def _possible(subject: Subject, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The attacks that can be run; without a float twin those that need gradients are left out, and it is said."""
+    from trainer.evaluate import standard
+    from trainer.evaluate.runner import needing_gradients
+
+    if subject.twin_at is not None or not set(names) - {"clean"}:
+        return names
+    load_keras()
+    left_out = needing_gradients(names)
+    kept = tuple(name for name in names if name not in left_out)
+    if standard.NAME in kept:
+        typer.echo(f"{subject.name} has no float twin: of 'standard' only square and transfer are run", err=True)
+    if not set(kept) - {"clean"}:
+        return names  # nothing is left of what was asked for: refused with the reason
+    if left_out:
+        typer.echo(
+            f"{subject.name} has no float twin: only black-box attacks are run; left out: {', '.join(left_out)}",
+            err=True,
+        )
+    return kept
+
+
+def _ball(norm: Norm, bounds: str | None, quantum: float) -> dict[str, Any]:
+    """What every attack is told beside its budget; nothing by default."""
+    from trainer.errors import EvaluationError
+
+    given: dict[str, Any] = {}
+    if norm is not Norm.LINF:
+        given["norm"] = norm.value
+    if bounds is not None:
+        try:
+            low, high = (float(part) for part in bounds.split(","))
+        except ValueError as error:
+            raise EvaluationError(f"--bounds {bounds!r} is not LOW,HIGH: two numbers in the data's units") from error
+        given["bounds"] = (low, high)
+    if quantum:
+        given["quantum"] = quantum
+    return given
+
+
+def _tell_limits(runner: Runner, missing: tuple[str, ...]) -> None:
+    """What a reader of the figures must know beforehand."""
+    units = runner.subject.spec.units
+    if missing:
+        typer.echo(
+            f"no record of class {', '.join(missing)}: macro F1 and balanced accuracy are over the other classes, and "
+            "say nothing of how often these are missed",
+            err=True,
+        )
+    large = [e for e in runner.plan.epsilons if e >= runner.reach and set(runner.plan.attacks) - {"clean"}]
+    if large:
+        typer.echo(
+            f"epsilon {', '.join(f'{e:g}' for e in large)} {units} is larger than the signal, which stays within "
+            f"{runner.reach:.4g} {units} of its middle: any record can become any other, and accuracy must fall to "
+            "next to nothing; smaller budgets say more",
+            err=True,
+        )
 
 
 def _undefended(subject: Subject, given: str | None) -> Subject | None:

@@ -24,10 +24,12 @@ class Answers:
     y: np.ndarray
     probabilities: np.ndarray
     seen: np.ndarray
+    noticed: np.ndarray
 
     @classmethod
     def none(cls, y: np.ndarray, classes: int) -> Answers:
-        return cls(y, np.zeros((len(y), classes), np.float32), np.zeros(len(y), bool))
+        n = len(y)
+        return cls(y, np.zeros((n, classes), np.float32), np.zeros(n, bool), np.zeros(n, bool))
 
     @property
     def prediction(self) -> np.ndarray:
@@ -37,14 +39,21 @@ class Answers:
     def correct(self) -> int:
         return int((self.prediction == self.y).sum())
 
-    def merge(self, index: np.ndarray, probabilities: np.ndarray) -> None:
-        """Keep, record by record, the answer that is wrong, and of two alike the less sure of the true class."""
+    def merge(self, index: np.ndarray, probabilities: np.ndarray, noticed: np.ndarray | None = None) -> None:
+        """Keep, record by record, the answer that is wrong, of two wrong ones that which a detector did not notice,
+        and of two alike the less sure of the true class.
+        """
         old, true = self.probabilities[index], self.y[index]
         rows = np.arange(len(index))
         old_right, new_right = old.argmax(1) == true, probabilities.argmax(1) == true
         less_sure = probabilities[rows, true] < old[rows, true]
-        take = ~self.seen[index] | (old_right & ~new_right) | ((old_right == new_right) & less_sure)
+        told = np.zeros(len(index), bool) if noticed is None else noticed
+        before = self.noticed[index]
+        hidden, seen_through = before & ~told & ~new_right, ~before & told & ~new_right
+        alike = (old_right == new_right) & (hidden | (less_sure & ~seen_through))
+        take = ~self.seen[index] | (old_right & ~new_right) | alike
         self.probabilities[index[take]] = probabilities[take]
+        self.noticed[index[take]] = told[take]
         self.seen[index] = True
 
     def give_up(self, records: np.ndarray) -> None:

@@ -14,11 +14,11 @@ from trainer.data.base import Windows
 from trainer.errors import EvaluationError
 from trainer.evaluate import standard
 from trainer.evaluate.answers import Answers, Attacked, candidates
-from trainer.evaluate.checks import Outcome, warnings_of
+from trainer.evaluate.checks import CONFINED, Outcome, warnings_of
 from trainer.evaluate.intervals import wilson
 from trainer.evaluate.metrics import measure
 from trainer.evaluate.subject import Subject
-from trainer.evaluate.targets import DeviceTarget, FloatTarget, Target
+from trainer.evaluate.targets import DeviceTarget, FloatTarget, ForeignTarget, Target
 
 CLEAN = "clean"
 TARGETS = ("float", "int8", "file")
@@ -28,23 +28,32 @@ CHUNK = (
 # Records without any gradient count as wrong; above this share the figure would say more of them than of the
 # attack.
 MAX_ZERO_GRADIENT_SHARE = 0.01
+LEAST_COMPARED = 8  # records whose changes are alike before that is worth a warning
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run: attacks by name, budgets in the window's units, targets (of ``TARGETS``) and the seed."""
+    """What to run: attacks by name, budgets in the window's units, targets (of ``TARGETS``) and the seed.
+
+    ``settings`` are by attack; ``ball`` holds norm, bounds and quantum for every attack (see ``Attack``).
+    """
 
     attacks: tuple[str, ...] = (CLEAN,)
     epsilons: tuple[float, ...] = ()
     targets: tuple[str, ...] = ("float", "int8")
     seed: int = 0
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    ball: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One attack at one budget against one target: the worst (n, class) probabilities found for each record."""
+    """One attack at one budget against one target: the worst (n, class) probabilities found for each record.
+
+    ``noticed`` (n,): whether the device's verdict on them was other than "ok"; None where nothing judges.
+    ``drowned``, ``constant_gradient``, ``first_step``: see ``checks.Outcome``.
+    """
 
     target: str
     attack: str
@@ -53,6 +62,10 @@ class Trial:
     y: np.ndarray
     probabilities: np.ndarray
     zero_gradient: np.ndarray
+    noticed: np.ndarray | None = None
+    drowned: bool = False
+    constant_gradient: bool = False
+    first_step: float | None = None
 
     @property
     def prediction(self) -> np.ndarray:
@@ -67,8 +80,9 @@ class Trial:
         correct = int((self.prediction == self.y).sum())
         share = float(self.zero_gradient.mean())
         return Outcome(
-            self.target, self.attack, self.epsilon, int(self.about["steps"]), len(self.y), correct, share
-        )
+            self.target, self.attack, self.epsilon, int(self.about["steps"]), len(self.y), correct, share,
+            self.drowned, self.constant_gradient, self.first_step,
+        )  # fmt: skip
 
 
 class Runner:
@@ -107,8 +121,9 @@ class Runner:
             self.targets.append(FloatTarget(subject.twin))
         for name in ("int8", "file"):
             if name in plan.targets:
-                assert subject.device is not None
-                self.targets.append(DeviceTarget(subject.device, name))
+                self.targets.append(_file_target(subject, name))
+        self.first_step = subject.first_step
+        self.reach = reach(windows)
 
     def run(self) -> list[Trial]:
         """Every attack of the plan at every budget, in its order, each against every target."""
@@ -170,9 +185,15 @@ class Runner:
             worst = work.answers[target.name]
             worst.give_up(np.flatnonzero(work.zero))
             text = gradient_text(gradients, transferred=target.name != "float" or self.through is not None)
-            facts = {**about, "gradient": text}
+            facts = {**about, "gradient": text, **({"ball": dict(self.plan.ball)} if self.plan.ball else {})}
             trials.append(
-                Trial(target.name, name, epsilon, facts, self.windows.y, worst.probabilities, work.zero)
+                Trial(
+                    target.name, name, epsilon, facts, self.windows.y, worst.probabilities, work.zero,
+                    worst.noticed if target.noticed is not None else None,
+                    drowned=name != CLEAN and epsilon >= self.reach,
+                    constant_gradient=name not in CONFINED and work.constant,
+                    first_step=None if target.name == "float" else self.first_step,
+                )
             )
         return trials
 
@@ -181,7 +202,8 @@ class Runner:
             return None
         from trainer.attacks.registry import make
 
-        return make(name, epsilon=epsilon, **settings)
+        given = {**(limits(self.subject) if name == "joint" else {}), **self.plan.ball, **settings}
+        return make(name, epsilon=epsilon, **given)
 
     def _attack(
         self,
@@ -216,18 +238,21 @@ class Runner:
                     x, y = self.windows.x[index], self.windows.y[index]
                     seed = np.random.default_rng([self.plan.seed, int(index[0])])
                     x_adv = attack.run(Asked(target), x, y, valid, seed)
-                    work.answers[target.name].merge(index, target.probabilities(x_adv, valid))
+                    answers = target.probabilities(x_adv, valid)
+                    work.answers[target.name].merge(index, answers, target.noticed)
                 turned["none"] = 0
             else:
                 found = self._attacked(attack, index, source or self.through or self.subject, surrogate)
                 for candidate in found:
                     for target in self.targets:
                         probabilities = target.probabilities(candidate.x, valid)
-                        work.answers[target.name].merge(index, probabilities)
+                        work.answers[target.name].merge(index, probabilities, target.noticed)
                         if target is self.targets[0]:
                             wrong = int((probabilities.argmax(1) != self.windows.y[index]).sum())
                             turned[candidate.gradient] = turned.get(candidate.gradient, 0) + wrong
                 work.zero[index] |= np.all([candidate.stuck for candidate in found], axis=0)
+                if attack is not None and attack.gradient != "none":
+                    work.saw(self.windows.x[index], self.windows.y[index], found)
             self.progress(stage, start + len(index), len(rows))
         return turned
 
@@ -251,6 +276,24 @@ class _Work:
     def __init__(self, n: int, y: np.ndarray, classes: int, targets: Sequence[Target]) -> None:
         self.answers = {target.name: Answers.none(y, classes) for target in targets}
         self.zero = np.zeros(n, bool)
+        self._alike, self._compared = 0, 0
+
+    @property
+    def constant(self) -> bool:
+        """Every record of a class was moved the same way."""
+        return self._compared >= LEAST_COMPARED and self._alike == self._compared
+
+    def saw(self, x: np.ndarray, y: np.ndarray, found: Sequence[Attacked]) -> None:
+        """Compare the direction of each record's change with that of the first of its class."""
+        for candidate in found:
+            moved = np.sign(candidate.x - x)
+            for label in np.unique(y):
+                group = moved[y == label]
+                # padding stands still, so records are compared where both move
+                both = (group[1:] != 0) & (group[:1] != 0)
+                alike = ~np.any((group[1:] != group[:1]) & both, axis=(1, 2)) & both.any((1, 2))
+                self._alike += int(alike.sum())
+                self._compared += len(alike)
 
     def still_right(self) -> np.ndarray:
         """Indices of the records that some target has right, or has not been asked about."""
@@ -270,6 +313,50 @@ class Asked:
         return np.log(np.maximum(self._target.probabilities(x, valid), 1e-12))
 
 
+def _file_target(subject: Subject, name: str) -> Target:
+    if subject.foreign is not None:
+        return ForeignTarget(subject.foreign, name)
+    assert subject.device is not None
+    return DeviceTarget(subject.device, name)
+
+
+def reach(windows: Windows) -> float:
+    """How far the signal goes from its middle, in the windows' units: the median over records of the largest distance.
+
+    A budget of that size can make any record of any other.
+    """
+    found = []
+    for x, valid in zip(windows.x, windows.valid, strict=True):
+        used = x[valid]
+        found.append(float(np.abs(used - np.median(used, axis=0)).max()) if len(used) else 0.0)
+    return float(np.median(found))
+
+
+def missing_labels(windows: Windows) -> tuple[str, ...]:
+    """Classes of the model that none of the records has."""
+    present = set(windows.y.tolist())
+    return tuple(label for i, label in enumerate(windows.spec.labels) if i not in present)
+
+
+def limits(subject: Subject) -> dict[str, float | None]:
+    """What the joint attack stays below: the thresholds in the bundle's manifest; none without a bundle."""
+    if subject.bundle is None:
+        return {}
+    decision = subject.bundle.manifest.decision
+    return {
+        "residual": decision.suspect_residual,
+        "disagreement": decision.suspect_disagreement,
+        "score": decision.abstain_score,
+    }
+
+
+def needing_gradients(names: Sequence[str]) -> tuple[str, ...]:
+    """Of these attacks, those that a model without a float twin cannot have."""
+    from trainer.attacks.registry import ATTACKS
+
+    return tuple(name for name in names if name in ATTACKS and ATTACKS[name].gradient != "none")
+
+
 def check(subject: Subject, plan: Plan, through: Subject | None = None) -> None:
     """Refuse a plan before any work is done.
 
@@ -281,7 +368,7 @@ def check(subject: Subject, plan: Plan, through: Subject | None = None) -> None:
     for target in plan.targets:
         if target not in TARGETS:
             raise EvaluationError(f"unknown target {target!r}; choose float, int8, file or both")
-    if set(plan.targets) & {"int8", "file"} and subject.device is None:
+    if set(plan.targets) & {"int8", "file"} and subject.device is None and subject.foreign is None:
         raise EvaluationError(
             f"{subject.name}: a run has no int8 file; make one with `trainer export`, or use --target float"
         )
@@ -297,11 +384,16 @@ def check(subject: Subject, plan: Plan, through: Subject | None = None) -> None:
         return
     if not plan.epsilons:
         raise EvaluationError("attacks need a budget: give --epsilon in the data's units")
+    if standard.NAME in named and plan.ball:
+        raise EvaluationError(
+            f"'{standard.NAME}' is one suite for all: without --norm, --bounds and --quantum; name attacks one by one"
+        )
     from trainer.attacks.registry import make
 
     for name in named:
         for epsilon in plan.epsilons:
-            make("pgd" if name == standard.NAME else name, epsilon=epsilon, **plan.settings.get(name, {}))
+            given = {**plan.ball, **plan.settings.get(name, {})}
+            make("pgd" if name == standard.NAME else name, epsilon=epsilon, **given)
 
 
 def _check_through(subject: Subject, through: Subject) -> None:
@@ -341,10 +433,22 @@ def gradient_text(gradients: Sequence[str], *, transferred: bool) -> str:
 def rows_of(trials: Sequence[Trial], units: str) -> list[dict[str, Any]]:
     """The JSON rows of the trials, with masking warnings; figures are null where the gradient was zero."""
     outcomes = [trial.outcome() for trial in trials]
-    return [_row(trial, outcome, outcomes, units) for trial, outcome in zip(trials, outcomes, strict=True)]
+    return [_row(t, outcome, trials, outcomes, units) for t, outcome in zip(trials, outcomes, strict=True)]
 
 
-def _row(trial: Trial, outcome: Outcome, outcomes: Sequence[Outcome], units: str) -> dict[str, Any]:
+def _detected(trial: Trial, trials: Sequence[Trial]) -> dict[str, int]:
+    """Records that the attack turned (right in the clean row, where there is one), and how many of them unnoticed."""
+    clean = next((t for t in trials if t.attack == CLEAN and t.target == trial.target), None)
+    turned = trial.prediction != trial.y
+    if clean is not None:
+        turned &= clean.prediction == clean.y
+    assert trial.noticed is not None
+    return {"turned": int(turned.sum()), "unnoticed": int((turned & ~trial.noticed).sum())}
+
+
+def _row(
+    trial: Trial, outcome: Outcome, trials: Sequence[Trial], outcomes: Sequence[Outcome], units: str
+) -> dict[str, Any]:
     metrics = measure(trial.y, trial.prediction, trial.probabilities.shape[1])
     low, high = wilson(metrics.correct, metrics.n)
     figures = {
@@ -366,6 +470,7 @@ def _row(trial: Trial, outcome: Outcome, outcomes: Sequence[Outcome], units: str
         "step_size": trial.about["step_size"],
         "restarts": trial.about["restarts"],
         "gradient": trial.about["gradient"],
-        **({"suite": trial.about["suite"]} if "suite" in trial.about else {}),
+        **{key: trial.about[key] for key in ("suite", "ball") if key in trial.about},
+        **({"detector": _detected(trial, trials)} if trial.attack == "joint" and trial.noticed is not None else {}),
         "warnings": warnings_of(outcome, outcomes),
     }

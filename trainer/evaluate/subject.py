@@ -20,8 +20,10 @@ from edge.pipeline.golden import load_verified
 from trainer import zoo
 from trainer.data.base import DataSpec
 from trainer.errors import EvaluationError
+from trainer.evaluate.first_step import first_step
 
 if TYPE_CHECKING:
+    from trainer.foreign.answers import ForeignFile
     from trainer.models.wrap import AttackModel
 
 # An int8 file and its own twin differ by about 0.02 on golden windows; another training of the same net by
@@ -34,7 +36,8 @@ class Subject:
     """A model under evaluation.
 
     ``spec`` says which windows it takes. ``bundle`` and ``device`` (its classifier, the device's own code)
-    are None for a run, ``twin_at`` (a folder with twin.keras) is None where a bundle has no float twin.
+    are None for a run, ``twin_at`` (a folder with twin.keras) is None where a bundle has no float twin. ``foreign`` is
+    somebody else's TFLite file, which has none of the three.
     """
 
     name: str
@@ -43,17 +46,32 @@ class Subject:
     bundle: Bundle | None
     device: Classifier | None
     twin_at: Path | None
+    foreign: ForeignFile | None = None
 
     @property
     def quantization(self) -> str | None:
-        """How the bundle's file is quantized; None for a run."""
+        """How the file is quantized, "none" for somebody else's; None for a run."""
+        if self.foreign is not None:
+            return "none"
         return None if self.bundle is None else self.bundle.manifest.quantization
 
     @property
     def targets(self) -> tuple[str, ...]:
         """What can be measured: the float twin where there is one, the bundle's file as int8 or, else, as file."""
-        file = () if self.bundle is None else ("int8",) if self.quantization == "int8" else ("file",)
+        file = () if self.quantization is None else ("int8",) if self.quantization == "int8" else ("file",)
         return ("float", *file) if self.twin_at is not None else file
+
+    @property
+    def first_step(self) -> float | None:
+        """The file's first rounding of the signal in raw units, None where it looks at it before it rounds."""
+        model = self.foreign.content if self.foreign is not None else self.bundle.model if self.bundle else None
+        step = None if model is None else first_step(model)
+        for operation in self.steps:
+            if step is not None and operation["op"] in ("znorm", "asinh"):
+                return None  # one step is not one size there
+            if step is not None and operation["op"] == "scale":
+                step /= abs(float(operation["factor"])) or 1.0
+        return step
 
     @cached_property
     def twin(self) -> AttackModel:
@@ -115,6 +133,22 @@ def open_subject(target: str, twin: Path | None = None) -> Subject:
     )
     steps = tuple(step.to_dict() for step in manifest.preprocess)
     return Subject(manifest.ref, spec, steps, bundle, device, _find_twin(manifest.name, Path(file), twin))
+
+
+def open_foreign(path: Path, spec: Path | None) -> Subject:
+    """Somebody else's TFLite file with the window.toml that says what its windows are.
+
+    Raises:
+        EvaluationError: no spec, no such file, or one that cannot be run.
+        RecipeError: the spec cannot be used.
+    """
+    if spec is None:
+        raise EvaluationError(f"{path}: say what its windows are with --spec window.toml (see `trainer wrap`)")
+    from trainer.foreign.answers import ForeignFile
+
+    file = ForeignFile(path, spec)
+    steps = tuple(step.to_dict() for step in file.steps)
+    return Subject(path.name, file.file.data, steps, None, None, None, file)
 
 
 def load_twin(

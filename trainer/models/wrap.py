@@ -6,7 +6,7 @@ against it by a test, so that budgets are in physical units and padding that the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -75,6 +75,7 @@ class AttackModel:
         self.model, self.steps, self.name = model, list(steps), name
         self._thermometers = thermometers(model)
         self._compiled: dict[Any, Any] = {}
+        self._derived: dict[str, AttackModel] = {}
 
     @property
     def surrogates(self) -> tuple[str | None, ...]:
@@ -94,6 +95,17 @@ class AttackModel:
         finally:
             for layer, old in zip(self._thermometers, before, strict=True):
                 layer.surrogate = old
+
+    @property
+    def current_surrogate(self) -> str | None:
+        """The backward pass of its thermometers as they stand; None without one."""
+        return self._thermometers[0].surrogate if self._thermometers else None
+
+    def kept(self, key: str, make: Callable[[], AttackModel]) -> AttackModel:
+        """A model made of this one, made once: the first call's."""
+        if key not in self._derived:
+            self._derived[key] = make()
+        return self._derived[key]
 
     def logits(self, x: Any, valid: Any) -> Any:
         """(n, class) logits of raw-unit windows, as tensors, inside a compiled step."""

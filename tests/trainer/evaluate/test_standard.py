@@ -11,7 +11,7 @@ from tests.trainer.evaluate.test_runner import records, run, subject, windows  #
 from trainer.data.base import DataSpec, Windows
 from trainer.errors import EvaluationError
 from trainer.evaluate import standard
-from trainer.evaluate.runner import Asked, Plan, Runner, rows_of
+from trainer.evaluate.runner import Asked, Plan, Runner, limits, rows_of
 from trainer.evaluate.standard import Member
 from trainer.evaluate.subject import Subject
 from trainer.evaluate.targets import DeviceTarget
@@ -90,3 +90,21 @@ def test_transfer_from_other_windows_is_refused(subject: Subject, windows: Windo
     other = replace(subject, spec=replace(subject.spec, rate_hz=7.0))
     with pytest.raises(EvaluationError, match="rate_hz"):
         Runner(subject, windows, Plan(("standard",), (0.4,)), undefended=other)
+
+
+@pytest.mark.slow
+def test_joint_rows_tell_what_went_unnoticed_and_l2_rows_their_ball(
+    subject: Subject, windows: Windows  # noqa: F811
+) -> None:
+    found = limits(subject)
+    assert set(found) == {"residual", "disagreement", "score"}
+    plan = Plan(("clean", "joint"), (0.8,), ("int8",), settings={"joint": {"steps": 20}})
+    rows = rows_of(Runner(subject, windows, plan).run(), "1")
+    told = rows[1]["detector"]
+    assert 0 <= told["unnoticed"] <= told["turned"] <= len(windows)
+    assert told["turned"] > 0
+    with pytest.raises(EvaluationError, match="one suite for all"):
+        Runner(subject, windows, Plan(("standard",), (0.8,), ball={"norm": "l2"}))
+    l2 = Plan(("pgd",), (4.0,), ("float",), ball={"norm": "l2"}, settings={"pgd": {"steps": 4}})
+    row = rows_of(Runner(subject, windows, l2).run(), "1")[0]
+    assert row["ball"] == {"norm": "l2"}
