@@ -96,7 +96,7 @@ dist: $(VENV)/.installed  ## wheel and source distribution into dist/, the same 
 deb: $(VENV)/.installed  ## Debian 12 packages for amd64, arm64 and armhf into dist/
 	@$(PY) -m deploy.deb
 
-image: $(VENV)/.installed  ## container image for amd64 from the Debian package, by buildah, without a daemon
+image: $(VENV)/.installed  ## container images for amd64 and arm64 from the Debian packages, without a daemon
 	@$(PY) -m deploy.image
 
 release-check: $(VENV)/.installed  ## build every package twice, compare, sum up: may it go out?

@@ -1,22 +1,27 @@
-"""Build the container image without a daemon: ``python -m deploy.image [--tag NAME]``, or ``make image``.
+"""Build the container images without a daemon: ``python -m deploy.image [--arch ARCH] [--tag NAME]``, ``make image``.
 
-buildah builds deploy/Dockerfile around the Debian package for amd64. Where no registry answers, the base image is
-made from Debian's packages and gets the real one's name; the Dockerfile is the same either way.
+buildah builds deploy/Dockerfile around the Debian package of each architecture; no emulator is needed, as nothing of
+another architecture runs. Where no registry answers, the image to build in is made from Debian's packages and gets
+the real one's name; the Dockerfile is the same either way.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
 from deploy import deb, dist
 from deploy.mirror import mirror
 
+ARCHS = ("amd64", "arm64")
 BASE = "docker.io/library/debian:bookworm-slim"
 # What the real base image leaves out, too.
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
@@ -46,6 +51,12 @@ class Buildah:
         return done
 
 
+def own_arch() -> str:
+    """This machine's architecture, by Debian's name."""
+    done = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
 def make_base(buildah: Buildah) -> None:
     """A minimal Debian 12 under the name of the base image."""
     with tempfile.TemporaryDirectory() as name:
@@ -56,49 +67,64 @@ def make_base(buildah: Buildah) -> None:
             "--dpkgopt=force-unsafe-io", "--aptopt=Acquire::Languages \"none\"", "bookworm", str(archive), mirror(),
         ]  # fmt: skip
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-        container = buildah("from", "scratch").stdout.strip()
-        buildah("add", "-q", container, str(archive), "/")
-        buildah("commit", "-q", "--rm", container, BASE)
+        name_base(buildah, archive)
+
+
+def name_base(buildah: Buildah, root: Path) -> None:
+    """Give the base image's name to a Debian 12 that has apt, in a folder or a tar archive."""
+    container = buildah("from", "scratch").stdout.strip()
+    buildah("add", "-q", container, str(root), "/")
+    buildah("commit", "-q", "--rm", container, BASE)
 
 
 def build(buildah: Buildah, package: Path, tag: str) -> None:
-    """Build the Dockerfile around `package` (amd64), from the base image that is there."""
+    """Build the Dockerfile around `package`, for its architecture, in the image that is there."""
+    arch = package.stem.rpartition("_")[2]
     with tempfile.TemporaryDirectory() as name:
         context = Path(name)
-        (context / "dist").mkdir()
-        shutil.copyfile(package, context / "dist" / package.name)
+        for source, place in ((package, f"dist/{package.name}"), (deb.DEPLOY / "rootfs", "deploy/rootfs")):
+            (context / place).parent.mkdir()
+            shutil.copy(source, context / place)
+        dockerfile = (deb.DEPLOY / "Dockerfile").read_text("utf-8")
+        # Debian 12's buildah does not know this argument
+        dockerfile = dockerfile.replace("$BUILDPLATFORM", f"linux/{own_arch()}")
+        (context / "deploy" / "Dockerfile").write_text(dockerfile, "utf-8")
         # docker's format: OCI's has no health check
-        words = ["--format", "docker", "--timestamp", str(dist.epoch()), "-t", tag]
-        buildah("bud", "--pull=never", *words, "-f", str(deb.DEPLOY / "Dockerfile"), str(context))
+        words = ["--format", "docker", "--timestamp", str(dist.epoch()), "--platform", f"linux/{arch}", "-t", tag]
+        buildah("bud", "--pull=never", *words, "-f", str(context / "deploy" / "Dockerfile"), str(context))
 
 
-def size_mb(buildah: Buildah, tag: str) -> float:
-    """What the image takes once unpacked."""
-    container = buildah("from", "--pull=never", tag).stdout.strip()
-    try:
-        place = buildah("mount", container).stdout.strip()
-        listing = subprocess.run(
-            ["du", "-sx", "--block-size=1", place], capture_output=True, text=True, check=True
-        )
-        return int(listing.stdout.split()[0]) / 1e6
-    finally:
-        buildah("rm", container)
+def sizes_mb(buildah: Buildah, tag: str) -> tuple[float, float]:
+    """(to pull, unpacked): the compressed layers, and on disk, in blocks of 4 KiB, what is in all of them."""
+    with tempfile.TemporaryDirectory() as name:
+        buildah("push", "-q", tag, f"dir:{name}")
+        layers = [
+            Path(name) / layer["digest"].partition(":")[2]
+            for layer in json.loads((Path(name) / "manifest.json").read_text("utf-8"))["layers"]
+        ]
+        unpacked = 0
+        for layer in layers:
+            with gzip.open(layer) as raw, tarfile.open(fileobj=raw) as members:
+                unpacked += sum(-(-member.size // 4096) * 4096 if member.isfile() else 4096 for member in members)
+        return sum(layer.stat().st_size for layer in layers) / 1e6, unpacked / 1e6
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Build the container image.")
-    parser.add_argument("--tag", default="wavewall")
+    parser = argparse.ArgumentParser(description="Build the container images.")
+    parser.add_argument("--arch", choices=sorted(ARCHS), action="append", help="default: all")
+    parser.add_argument("--tag", default="wavewall", help="of this machine's own; others are TAG:ARCH")
     given = parser.parse_args()
     buildah = Buildah()
     if buildah("pull", "--policy=ifmissing", BASE, check=False).returncode:
         print(f"no registry gives {BASE}: making it from Debian's packages")
         make_base(buildah)
     out = dist.REPOSITORY / "dist"
-    package = deb.package(dist.build(out)[0], "amd64", out)
-    build(buildah, package, given.tag)
-    print(
-        f"image {given.tag}  {size_mb(buildah, given.tag):.0f} MB unpacked; buildah push {given.tag} TARGET"
-    )
+    wheel = dist.build(out)[0]
+    for arch in given.arch or ARCHS:
+        tag = given.tag if arch == own_arch() else f"{given.tag}:{arch}"
+        build(buildah, deb.package(wheel, arch, out), tag)
+        packed, unpacked = sizes_mb(buildah, tag)
+        print(f"image {tag} for {arch}: {packed:.0f} MB to pull, {unpacked:.0f} MB unpacked; buildah push {tag} TARGET")
     return 0
 
 

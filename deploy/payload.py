@@ -32,12 +32,20 @@ TARGETS = {
     "armhf": Target("armhf", from_debian=("numpy", "pyserial", "cryptography")),
 }
 PYTHON = "3.11"  # Debian 12's
-# Never loaded here: the trainer (it needs TensorFlow), the tests of numpy, LiteRT's tools and its ways to graphics
-# cards and phone chips.
-_UNUSED = (
-    "trainer", "bin", "numpy/**/tests", "numpy/_core/_*_tests*.so", "ai_edge_litert/libLiteRtWebGpuAccelerator.so",
-    *(f"ai_edge_litert/{name}" for name in ("aot", "tools", "vendors")),
+# Never loaded here: the trainer (it needs TensorFlow); what serves to build, to type-check or to test numpy; of LiteRT
+# its converters and tools with the packages that those alone import, its ways to graphics cards and phone chips, and
+# its other interface (libLiteRt.so, loaded wherever it lies).
+_LITERT = (
+    "aot", "tools", "vendors", "tflite", "*_pb2.py", "schema_py_generated.py", "libLiteRt.so",
+    "libLiteRtWebGpuAccelerator.so",
 )  # fmt: skip
+_UNUSED = (
+    "trainer", "bin", "**/*.pyi", "**/*.a", "**/*.px[di]", "numpy/**/tests", "numpy/_core/_*_tests*.so",
+    "numpy/_core/_simd*.so", "numpy/_core/include", "numpy/distutils", "numpy/f2py",
+    *(f"ai_edge_litert/{name}" for name in _LITERT),
+    "google", "protobuf-*", "ml_dtypes*", "flatbuffers*", "tqdm*", "backports*",
+)  # fmt: skip
+_LEXERS = ("__init__.py", "_mapping.py", "python.py", "special.py")  # rich brings colours for 600 languages
 EXTRAS = ("dashboard", "metrics", "cluster")
 # What pip notes about this very installation.
 _NOTES = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")
@@ -62,6 +70,9 @@ def fill(wheel: Path, target: Target, lib: Path) -> None:
     for pattern in _UNUSED:
         for path in list(lib.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in list((lib / "pygments" / "lexers").glob("*.py")):
+        if path.name not in _LEXERS:
+            path.unlink()
     for note in [lib / ".lock", *(info / note for info in lib.glob("*.dist-info") for note in _NOTES)]:
         note.unlink(missing_ok=True)
 

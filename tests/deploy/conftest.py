@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy import deb, dist, payload
-from tests.deploy.roots import debian, remove
+from deploy import deb, dist, image, payload
+from tests.deploy.roots import Images, debian, remove
 
 
 @pytest.fixture(scope="session")
@@ -68,20 +68,14 @@ def gateway_root(kept: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def arm64_root(kept: Path) -> Path:
-    """What the package for arm64 needs of Debian, unpacked and nothing more: nothing can run there by itself."""
-    return debian(kept / "arm64", ["python3", "libstdc++6"], "arm64", "extract")
-
-
-@pytest.fixture(scope="session")
-def armhf_root(kept: Path) -> Path:
-    """The same for armhf, with the Python packages that Debian brings there."""
-    packages = ["python3", "libstdc++6", *deb.DEBIAN_PACKAGES.values()]
-    root = debian(kept / "armhf", packages, "armhf", "extract")
-    # what update-alternatives does where packages are configured
-    libraries = root / "usr" / "lib" / "arm-linux-gnueabihf"
-    for name in ("blas", "lapack"):
-        link = libraries / f"lib{name}.so.3"
-        if not link.is_symlink():
-            link.symlink_to(f"{name}/lib{name}.so.3")
-    return root
+def images(kept: Path, debs: dict[str, Path], gateway_root: Path) -> Iterator[Images]:
+    """buildah with our images built, in a folder of its own; the gateway's Debian serves as what they are built in."""
+    buildah = image.Buildah(kept / "images")
+    if buildah("inspect", "--type", "image", image.BASE, check=False).returncode:
+        image.name_base(buildah, gateway_root)
+    images = Images(buildah)
+    for arch in image.ARCHS:
+        image.build(buildah, debs[arch], images.tag(arch))
+    yield images
+    buildah("rm", "--all")
+    buildah("rmi", *map(images.tag, image.ARCHS))

@@ -1,13 +1,16 @@
-"""Debian roots made from packages, and one of them booted: what stands in for boards and fresh machines."""
+"""What stands in for boards and fresh machines: Debian roots made from packages, one of them booted, and images."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.image import Buildah
 from deploy.mirror import mirror
 
 SUITE = "bookworm"
@@ -104,6 +107,26 @@ class Machine:
         except subprocess.TimeoutExpired:
             self._process.terminate()
             self._process.wait(10)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Our container images, by architecture."""
+
+    buildah: Buildah
+
+    def tag(self, arch: str) -> str:
+        return f"localhost/wavewall-test:{arch}"
+
+    @contextmanager
+    def root(self, arch: str) -> Iterator[Path]:
+        """The file system of a new container."""
+        container = self.buildah("from", "--pull=never", self.tag(arch)).stdout.strip()
+        try:
+            yield Path(self.buildah("mount", container).stdout.strip())
+        finally:
+            self.buildah("umount", container)
+            self.buildah("rm", container)
 
 
 def copy(root: Path, target: Path) -> Path:

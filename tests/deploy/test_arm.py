@@ -1,4 +1,6 @@
-"""The packages for 64- and 32-bit ARM run under qemu-user: golden windows, a real record, frames, MQTT.
+"""What runs on ARM runs under qemu-user: the container image for 64 bit, the Debian package for 32 bit.
+
+Golden windows, a real record, frames, MQTT.
 
 Correctness only: emulation is hundreds of times slower than a board, and says nothing of a board's speed.
 """
@@ -19,11 +21,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from deploy.deb import DEBIAN_PACKAGES
 from firmware_bridge import codec
 from firmware_bridge.messages import Hello, Samples
 from firmware_bridge.pty_line import PtyLine
 from firmware_bridge.recordings import Recording, open_recordings, write_recording
-from tests.deploy.roots import remove
+from tests.deploy.roots import Images, debian, remove
 from tests.integration.rig import Broker, listener
 
 pytestmark = [pytest.mark.arm, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -62,28 +65,50 @@ def record(cinc_zip: Path) -> Recording:
     return open_recordings(cinc_zip).read(RECORD)
 
 
+@pytest.fixture(scope="module")
+def arm64(images: Images) -> Iterator[Path]:
+    """The container image's file system, with the Debian package's files in it."""
+    with images.root("arm64") as root:
+        yield root
+
+
+@pytest.fixture(scope="module")
+def armhf(debs: dict[str, Path], kept: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the package needs of Debian, unpacked and nothing more (nothing runs there by itself), and the package."""
+    root = debian(kept / "armhf", ["python3", "libstdc++6", *DEBIAN_PACKAGES.values()], "armhf", "extract")
+    # what update-alternatives does where packages are configured
+    libraries = root / "usr" / "lib" / "arm-linux-gnueabihf"
+    for name in ("blas", "lapack"):
+        link = libraries / f"lib{name}.so.3"
+        if not link.is_symlink():
+            link.symlink_to(f"{name}/lib{name}.so.3")
+    package = tmp_path_factory.mktemp("package")
+    subprocess.run(["dpkg-deb", "-x", str(debs["armhf"]), str(package)], check=True)
+    remove(root / "opt")
+    shutil.move(package / "opt", root / "opt")
+    # as the package's own script does: the emulator takes long for it
+    if python := shutil.which("python3.11"):
+        subprocess.run([python, "-m", "compileall", "-q", str(root / "opt")], check=True)
+    return root
+
+
 @pytest.fixture(scope="module", params=sorted(EMULATORS))
 def outcome(
-    request: pytest.FixtureRequest, record: Recording, debs: dict[str, Path], kept: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Outcome]:  # fmt: skip
+    request: pytest.FixtureRequest, record: Recording, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Outcome]:
     arch = str(request.param)
-    root = request.getfixturevalue(f"{arch}_root")
+    root = request.getfixturevalue(arch)
     folder = tmp_path_factory.mktemp(arch)
-    package = kept / f"unpacked-{arch}"
-    remove(package)
-    subprocess.run(["dpkg-deb", "-x", str(debs[arch]), str(package)], check=True)
     write_recording(record, folder / "record.npz")
     broker = Broker(folder)
     broker.start()
     try:
-        yield emulate(arch, root, package / "opt" / "wavewall" / "lib", folder, broker, record)
+        yield emulate(arch, root, folder, broker, record)
     finally:
         broker.stop()
-        remove(package)
 
 
-def emulate(arch: str, root: Path, lib: Path, folder: Path, broker: Broker, record: Recording) -> Outcome:
+def emulate(arch: str, root: Path, folder: Path, broker: Broker, record: Recording) -> Outcome:
     emulator, cpu, _ = EMULATORS[arch]
     assert shutil.which(emulator), f"{emulator} is not installed; run: make deps"
     (root / "proc").mkdir(exist_ok=True)
@@ -94,7 +119,7 @@ def emulate(arch: str, root: Path, lib: Path, folder: Path, broker: Broker, reco
     with listener(broker.port) as subscriber:
         done = subprocess.run(
             [emulator, "-cpu", cpu, "-L", str(root), str(root / "usr" / "bin" / "python3.11"), "-Es", str(BOARD),
-             str(lib), str(folder), str(broker.port), line.port],
+             str(root / "opt" / "wavewall" / "lib"), str(folder), str(broker.port), line.port],
             capture_output=True, text=True, env={"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8"},
         )  # fmt: skip
         stop.set()
