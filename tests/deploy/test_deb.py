@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from deploy import deb
 from tests.deploy.roots import Machine, copy, remove
 
 pytestmark = [pytest.mark.package, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -49,15 +48,9 @@ def files_of(machine: Machine) -> set[str]:
 
 
 def test_lintian_finds_no_error(debs: dict[str, Path]):
-    for package in debs.values():
-        done = subprocess.run(["lintian", "--fail-on", "error", "--tag-display-limit", "0", str(package)],
-                              capture_output=True, text=True)  # fmt: skip
-        assert done.returncode == 0, done.stdout
-
-
-def test_two_builds_are_the_same_bytes(debs: dict[str, Path], wheel: Path, tmp_path: Path):
-    again = deb.package(wheel, "armhf", tmp_path, "gzip")
-    assert again.read_bytes() == debs["armhf"].read_bytes()
+    done = subprocess.run(["lintian", "--fail-on", "error", "--tag-display-limit", "0", *map(str, debs.values())],
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.systemd

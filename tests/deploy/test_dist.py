@@ -15,8 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from deploy import dist
-
 pytestmark = [pytest.mark.package, pytest.mark.slow]
 
 SUPPORTED = ("3.10", "3.11", "3.12", "3.13")
@@ -65,12 +63,6 @@ def folder(tmp_path: Path, repository: Path) -> Path:
     """A folder that is not the sources', with a recording in it."""
     shutil.copy(repository / "edge" / "demo" / "data" / "recording.npz", tmp_path)
     return tmp_path
-
-
-def test_two_builds_are_the_same_bytes(packages: tuple[Path, Path], tmp_path: Path):
-    for first, second in zip(packages, dist.build(tmp_path), strict=True):
-        assert first.name == second.name
-        assert first.read_bytes() == second.read_bytes()
 
 
 def test_checkers_are_content(packages: tuple[Path, Path], repository: Path, clean_env: dict[str, str]):

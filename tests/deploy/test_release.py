@@ -29,7 +29,9 @@ def test_the_version_stands_in_one_place():
 @pytest.mark.package
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_release_check_builds_twice_the_same(tmp_path: Path, repository: Path):
+def test_release_check_builds_twice_the_same(
+    tmp_path: Path, repository: Path, packages: tuple[Path, Path]
+):
     out = tmp_path / "dist"
     done = subprocess.run(
         [sys.executable, "-m", "deploy.release", "--arch", "armhf", "--out", str(out)],
@@ -41,3 +43,6 @@ def test_release_check_builds_twice_the_same(tmp_path: Path, repository: Path):
     assert {Path(name).suffix for name in sums} == {".whl", ".gz", ".deb", ".json"}
     for name, digest in sums.items():
         assert hashlib.sha256((out / name).read_bytes()).hexdigest() == digest
+    # and what this process built from the same files
+    for package in packages:
+        assert (out / package.name).read_bytes() == package.read_bytes()
