@@ -62,7 +62,8 @@ class BulkClient(Client):
         self._waker.setblocking(False)
         self._is_woken = False
         self._looping = 0  # the thread that `loop` runs in
-        self._rest = b""  # the beginning of a packet
+        self._pieces: list[bytes] = []  # the beginning of a packet,
+        self._missing = 0  # of which so much is missing at least
         self._handed: bytes | None = None  # what paho has yet to read of the packet it was handed
         self._acks: deque[int] = deque()
         self._waited_s, self._last_read = 0.0, 0
@@ -77,7 +78,7 @@ class BulkClient(Client):
         super().__del__()
 
     def reconnect(self) -> MQTTErrorCode:
-        self._rest = b""
+        self._pieces, self._missing = [], 0
         self._acks.clear()
         return super().reconnect()
 
@@ -136,8 +137,18 @@ class BulkClient(Client):
         if not data:
             return super().loop_read()  # finds that the connection has broken, and ends it
         self._last_bytes_received = time.monotonic()
-        data = self._rest + data if self._rest else data
-        at, end, told = 0, len(data), self.on_received
+        self._missing -= len(data)
+        if self._pieces:
+            # Joined once, however long the packet is.
+            self._pieces.append(data)
+            if self._missing > 0:
+                return MQTTErrorCode.MQTT_ERR_SUCCESS
+            data = b"".join(self._pieces)
+        return self._packets(data)
+
+    def _packets(self, data: bytes) -> MQTTErrorCode:
+        """All packets that are whole; the rest is kept."""
+        at, after, end, told = 0, 2, len(data), self.on_received
         while at + 1 < end:
             body, length = at + 2, data[at + 1]
             if length > 0x7F:
@@ -152,13 +163,13 @@ class BulkClient(Client):
                 code = self._hand(data[at:after])
                 if code or self.socket() is None:
                     return code
-            at = after
+            at, after = after, after + 2
             self._last_read += 1
             if len(self._acks) >= ACK_EVERY:
                 code = self.loop_write()
                 if code or self.socket() is None:
                     return code
-        self._rest = data[at:]
+        self._pieces, self._missing = ([data[at:]], after - end) if at < end else ([], 0)
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _hand(self, packet: bytes) -> MQTTErrorCode:
@@ -212,15 +223,15 @@ class BulkClient(Client):
 
 
 def _length(data: bytes, at: int) -> tuple[int, int]:
-    """Where a packet's body begins and how long it is, from the length field at `at`. A field that is cut off gives a
-    length beyond the data; of one that never ends so many bytes that paho finds it out.
+    """Where a packet's body begins and how long it is, from the length field at `at`. Of a field that is cut off one
+    byte more is wanted; one that is longer than any may be is cut there, for paho to find out.
     """
     length = 0
     for number, byte in enumerate(data[at : at + 4]):
         length |= (byte & 0x7F) << 7 * number
         if byte < 0x80:
             return at + number + 1, length
-    return at + 4, 1 if len(data) > at + 4 else len(data)
+    return min(at + 4, len(data)), 1
 
 
 def _plain(data: bytes, at: int, body: int, after: int, v5: bool) -> Received | None:

@@ -102,6 +102,18 @@ def test_pieces_of_any_size_give_the_same(server: Server, size: int):
     assert server.acks(5) == [1, 2, 3, 4, 5]
 
 
+def test_a_long_message_is_joined_once(server: Server):
+    size = 4_000_000
+    data = server.publish("a", b"w" * size, 1) + server.publish("b", b"after it", 2)
+    sender = threading.Thread(target=server.line.sendall, args=(data,))
+    sender.start()
+    before = time.thread_time()
+    server.until(lambda: len(server.told) == 2)
+    assert time.thread_time() - before < 0.5  # joined anew at each read, it would be ten times that
+    sender.join()
+    assert [(topic, len(payload)) for topic, payload, *_ in server.told] == [("a", size), ("b", 8)]
+
+
 def test_many_messages_at_once_are_acknowledged_in_few_writes_and_in_order(server: Server):
     count = 5 * ACK_EVERY + 3
     writes = 0
