@@ -104,7 +104,7 @@ def check(out: Path, archs: Sequence[str]) -> bool:
         size = (out / name).stat().st_size / 1e6
         report(second.get(name) == digest, "reproducible", f"{name}  {size:.1f} MB  sha256 {digest[:16]}...")
     done = subprocess.run(
-        [ROOT / ".ci" / "sbom", sys.executable, out / "sbom.json"],
+        [ROOT / ".ci" / "sbom", sys.executable, out / "sbom.json", next(out.glob("*.whl"))],
         cwd=ROOT,
         capture_output=True,
         text=True,

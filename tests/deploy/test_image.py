@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.mosquitto import free_port
 from deploy import image
-from tests.conftest import free_port
 from tests.deploy.roots import Images
 
 pytestmark = [pytest.mark.package, pytest.mark.slow, pytest.mark.timeout(900)]
