@@ -83,16 +83,17 @@ class HopSkipJump(Attack):
         size = self.radius * ball.length(at - x)
         told, tried = [], []
         for _ in range(draws):
-            wave = waves(rng, *at.shape, knots=self.knots) * ball.epsilon * ball.mask
-            wave = wave / np.maximum(ball.length(wave), 1e-30)
-            bad = wrong(model, (at + size * wave).astype(np.float32), y, ball)
+            wave = waves(rng, *at.shape, knots=self.knots) * ball.mask * (ball.epsilon > 0)
+            wave = wave / np.maximum(ball.length(wave * ball.epsilon), 1e-30)
+            bad = wrong(model, (at + size * ball.epsilon * wave).astype(np.float32), y, ball)
             told.append(np.where(bad, 1.0, -1.0))
             tried.append(wave)
         sign = np.array(told)
         # the mean as a baseline (source, section 3.3), unless all answers agree
         mean = sign.mean(0)
         weight = np.where(np.abs(mean) == 1, sign, sign - mean)[..., None, None]
-        return np.asarray((weight * np.array(tried)).sum(0) / np.maximum(ball.epsilon, 1e-30) ** 2, np.float32)
+        slope = (weight * np.array(tried)).sum(0)  # by changes in budgets
+        return np.divide(slope, ball.epsilon, out=np.zeros_like(slope), where=ball.epsilon > 0).astype(np.float32)
 
     def _step(
         self, model: Any, at: np.ndarray, x: np.ndarray, y: np.ndarray, ball: Ball, normal: np.ndarray, turn: int

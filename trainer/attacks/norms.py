@@ -13,7 +13,7 @@ import numpy as np
 from trainer.errors import AttackError
 
 NORMS = ("linf", "l2")
-_TINY = 1e-30
+_TINY, _NONE = 1e-30, 1e-12
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,15 @@ def ball(
 def budget(epsilon: float | np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """``epsilon`` as (n, 1 or time, 1 or channel) float32: a number, (n,), or anything that broadcasts.
 
+    A budget under 1e-12, whatever the unit, is none: float32 cannot square and divide by it.
+
     Raises:
         AttackError: negative, not finite, or of a shape that does not fit.
     """
     e = np.asarray(epsilon, np.float32)
     if not np.all(np.isfinite(e)) or np.any(e < 0):
         raise AttackError(f"epsilon must be a number of at least 0, not {epsilon!r}")
+    e = np.where(e < _NONE, np.float32(0), e)
     if e.ndim == 1 and len(e) == shape[0]:
         e = e[:, None, None]
     try:

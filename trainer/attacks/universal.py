@@ -105,7 +105,7 @@ def learn(
         rows = padded(order[k * size : (k + 1) * size], size, x, mask, target, every)
         index = _index(rng.integers(0, period, size), x.shape[1], period)
         pull = np.asarray(step(*(gradients.tensor(a) for a in rows), gradients.tensor(wave), index))
-        if not np.any(pull) and not np.any(speed) and np.any(np.asarray(epsilon) > 1e-30):
+        if not np.any(pull) and not np.any(speed) and np.any(np.asarray(epsilon) > 0):
             raise AttackError(f"{model.name}: the gradient is zero for {size} windows; try another surrogate")
         speed = MOMENTUM * speed + pull / max(float(np.abs(pull).mean()), 1e-30)
         size_now = step_share * (1.0 - 0.9 * k / steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -76,6 +77,10 @@ def evaluate(
             help="Budget per sample in the data's units, several with commas; 10 where those are uV, else 0.1.",
         ),
     ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of an attack, ATTACK.NAME=VALUE as in pgd.steps=50; repeat for more."),
+    ] = None,
     target: Annotated[
         TargetChoice,
         typer.Option("--target", help="The float twin, the device's file (int8, or file for any other), or both."),
@@ -141,7 +146,8 @@ def evaluate(
     names = tuple(name.strip() for name in attacks.split(",") if name.strip())
     names = _possible(subject, names) if attacked is None else names
     transferred = _undefended(subject, undefended) if standard.NAME in names else None
-    plan = Plan(names, _budgets(epsilon, subject.spec.units), targets, seed, ball=_ball(norm, bounds, quantum))
+    ball, settings = _ball(norm, bounds, quantum), _settings(given or [], names)
+    plan = Plan(names, _budgets(epsilon, subject.spec.units), targets, seed, settings, ball)
     if "float" in targets or set(names) - {"clean"}:
         load_keras()
     check(subject, plan, attacked)
@@ -234,6 +240,24 @@ def _ball(norm: Norm, bounds: str | None, quantum: float) -> dict[str, Any]:
     if quantum:
         given["quantum"] = quantum
     return given
+
+
+def _settings(given: list[str], names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """``--set`` by attack; values are JSON, anything else a word."""
+    from trainer.errors import EvaluationError
+    from trainer.evaluate import standard
+
+    found: dict[str, dict[str, Any]] = {}
+    for text in given:
+        place, equals, value = text.partition("=")
+        name, _, key = place.partition(".")
+        if not (equals and key and name in names) or name in ("clean", standard.NAME):
+            raise EvaluationError(f"--set {text!r}: give ATTACK.NAME=VALUE for one of --attacks, such as pgd.steps=50")
+        try:
+            found.setdefault(name, {})[key] = json.loads(value)
+        except ValueError:
+            found.setdefault(name, {})[key] = value
+    return found
 
 
 def _tell_limits(runner: Runner, missing: tuple[str, ...]) -> None:

@@ -185,7 +185,10 @@ class Runner:
             worst = work.answers[target.name]
             worst.give_up(np.flatnonzero(work.zero))
             text = gradient_text(gradients, transferred=target.name != "float" or self.through is not None)
-            facts = {**about, "gradient": text, **({"ball": dict(self.plan.ball)} if self.plan.ball else {})}
+            facts = {**about, "gradient": text}
+            for key, told in (("ball", self.plan.ball), ("settings", self.plan.settings.get(name, {}))):
+                if told:
+                    facts[key] = dict(told)
             trials.append(
                 Trial(
                     target.name, name, epsilon, facts, self.windows.y, worst.probabilities, work.zero,
@@ -470,7 +473,7 @@ def _row(
         "step_size": trial.about["step_size"],
         "restarts": trial.about["restarts"],
         "gradient": trial.about["gradient"],
-        **{key: trial.about[key] for key in ("suite", "ball") if key in trial.about},
+        **{key: trial.about[key] for key in ("suite", "ball", "settings") if key in trial.about},
         **({"detector": _detected(trial, trials)} if trial.attack == "joint" and trial.noticed is not None else {}),
         "warnings": warnings_of(outcome, outcomes),
     }

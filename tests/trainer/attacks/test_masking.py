@@ -42,7 +42,8 @@ def rows(honest: bool, epsilon: float) -> dict[str, dict[str, Any]]:
     y = np.arange(24) % 2
     x = (np.where(y, 0.3, -0.3)[:, None, None] + rng.normal(0, 0.3, (24, 60, 1))).astype(np.float32)
     windows = Windows(x, np.ones((24, 60), bool), y, tuple(map(str, range(24))), SPEC)
-    plan = Plan(("clean", "pgd", "square", "nes"), (epsilon,), ("float",))
+    fewer = {"square": {"queries": 200}}
+    plan = Plan(("clean", "pgd", "square", "nes"), (epsilon,), ("float",), settings=fewer)
     return {row["attack"]: row for row in rows_of(Runner(subject(honest), windows, plan).run(), "1")}
 
 

@@ -128,6 +128,21 @@ def test_budget_per_record(name: str, exact: AttackModel) -> None:
     assert np.all(moved[1:] > 0)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_budget_by_sample_and_channel(name: str) -> None:
+    keras.utils.set_random_seed(2)
+    inputs = keras.Input((SPEC.window_samples, 2))
+    model = AttackModel(keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs))), name="two")
+    x = np.random.default_rng(1).normal(0, 60, (8, SPEC.window_samples, 2)).astype(np.float32)
+    epsilon = np.full((SPEC.window_samples, 2), 30.0, np.float32)
+    epsilon[:20] = 5.0
+    epsilon[:, 1] = 0.0
+    y = model.predict(x).argmax(-1)
+    change = np.abs(few(name, epsilon=epsilon).run(model, x, y) - x)
+    assert np.all(change <= epsilon + 1e-4)
+    assert change[..., 0].max() > 5.0
+
+
 def test_batches_do_not_change_the_result(exact: AttackModel) -> None:
     x, y, valid = windows(70)  # one whole batch and a rest
     attack = registry.make("pgd", epsilon=10.0, steps=3)

@@ -56,9 +56,15 @@ def test_somebody_elses_file_is_attacked_without_gradients(foreign: Path, tmp_pa
 
 
 def test_a_file_that_rounds_first_is_told(foreign: Path) -> None:
-    done = evaluate(foreign, "eight.tflite", "--attacks", "clean,noise", "--epsilon", "0.01")
+    place = foreign / "eight.json"
+    done = evaluate(
+        foreign, "eight.tflite", "--attacks", "clean,square", "--epsilon", "0.01", "--set", "square.queries=5",
+        "--quantum", "0.001", "--json", place,
+    )  # fmt: skip
     assert done.exit_code == 0, done.stderr
-    assert "coarse_first_step" in done.stdout
+    row = json.loads(place.read_text())["rows"][1]
+    assert row["warnings"] == ["coarse_first_step"]
+    assert (row["settings"], row["ball"], row["steps"]) == ({"queries": 5}, {"quantum": 0.001}, 5)
     assert first_step((foreign / "own.tflite").read_bytes()) is None
     step = first_step((foreign / "eight.tflite").read_bytes())
     assert step is not None
@@ -74,6 +80,8 @@ def test_a_file_that_rounds_first_is_told(foreign: Path) -> None:
         (("own.tflite", "--target", "int8"), "not int8"),
         (("own.tflite", "--attacks", "noise", "--bounds", "5"), "--bounds '5' is not LOW,HIGH"),
         (("own.tflite", "--attacks", "standard", "--norm", "l2"), "one suite for all"),
+        (("own.tflite", "--attacks", "noise", "--set", "pgd.steps=5"), "give ATTACK.NAME=VALUE for one of --attacks"),
+        (("own.tflite", "--attacks", "square", "--set", "square.queries=0"), "queries must be at least 1"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(foreign: Path, arguments: tuple[str, ...], told: str) -> None:
