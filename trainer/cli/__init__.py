@@ -1,4 +1,5 @@
-"""The ``trainer`` command: data, train, export, wrap, keygen, evaluate, attack, reproduce.
+"""The ``trainer`` command: data, train, export, wrap, keygen, evaluate, report, attack,
+reproduce.
 
 Only typer is loaded here; each command imports what it needs when it runs, so that ``--help`` is quick and
 works without TensorFlow.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import typer
 
-from trainer.cli import attack, data, evaluate, export, reproduce, train, wrap
+from trainer.cli import attack, data, evaluate, export, report, reproduce, train, wrap
 
 app = typer.Typer(
     name="trainer",
@@ -23,6 +24,7 @@ app.command(name="export")(export.export)
 app.command(name="wrap")(wrap.wrap)
 app.command(name="keygen")(export.keygen)
 app.command(name="evaluate")(evaluate.evaluate)
+app.command(name="report")(report.report)
 app.command(name="attack")(attack.attack)
 app.add_typer(reproduce.app, name="reproduce")
 

@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 Z95 = 1.959963984540054  # two-sided 95 % quantile of the standard normal distribution
+
+
+@dataclass(frozen=True)
+class Share:
+    """``count`` of ``n`` with the 95 % interval of the share."""
+
+    count: int
+    n: int
+    share: float
+    low: float
+    high: float
+
+
+def share_of(count: int, n: int) -> Share:
+    """The share with Wilson's interval; n at least 1."""
+    return Share(count, n, count / n, *wilson(count, n))
 
 
 def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:

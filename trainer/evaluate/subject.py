@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # An int8 file and its own twin differ by about 0.02 on golden windows; another training of the same net by
 # far more.
 MAX_TWIN_DISTANCE = 0.1
+Opening = tuple[str, "str | None", "str | None"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Subject:
 
     ``spec`` says which windows it takes. ``bundle`` and ``device`` (its classifier, the device's own code)
     are None for a run, ``twin_at`` (a folder with twin.keras) is None where a bundle has no float twin. ``foreign`` is
-    somebody else's TFLite file, which has none of the three.
+    somebody else's TFLite file, which has none of the three. ``opening`` is what it was opened by (model, twin,
+    window.toml), for another process to open it, too.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Subject:
     device: Classifier | None
     twin_at: Path | None
     foreign: ForeignFile | None = None
+    opening: Opening = ("", None, None)
 
     @property
     def quantization(self) -> str | None:
@@ -86,7 +89,8 @@ class Subject:
                 "of its "
                 "training run with --twin"
             )
-        model = load_twin(self.twin_at, self.name, self.steps)
+        heat = 1.0 if self.bundle is None else temperature(self.bundle)
+        model = load_twin(self.twin_at, self.name, self.steps, temperature=heat)
         inside = tuple(model.model.input_shape[1:])
         if inside != (self.spec.window_samples, len(self.spec.channels)):
             raise EvaluationError(
@@ -108,8 +112,9 @@ def open_subject(target: str, twin: Path | None = None) -> Subject:
         EdgeError: the bundle is refused.
     """
     path = Path(target)
+    opening = (str(path.resolve()) if path.exists() else target, None if twin is None else str(twin.resolve()), None)
     if path.is_dir():
-        return _open_run(path)
+        return replace(_open_run(path), opening=opening)
     if (
         not path.exists()
         and "/" not in target
@@ -132,7 +137,7 @@ def open_subject(target: str, twin: Path | None = None) -> Subject:
         manifest.input.channels,
     )
     steps = tuple(step.to_dict() for step in manifest.preprocess)
-    return Subject(manifest.ref, spec, steps, bundle, device, _find_twin(manifest.name, Path(file), twin))
+    return Subject(manifest.ref, spec, steps, bundle, device, _find_twin(manifest.name, Path(file), twin), None, opening)
 
 
 def open_foreign(path: Path, spec: Path | None) -> Subject:
@@ -148,11 +153,17 @@ def open_foreign(path: Path, spec: Path | None) -> Subject:
 
     file = ForeignFile(path, spec)
     steps = tuple(step.to_dict() for step in file.steps)
-    return Subject(path.name, file.file.data, steps, None, None, None, file)
+    opening = (str(path.resolve()), None, str(spec.resolve()))
+    return Subject(path.name, file.file.data, steps, None, None, None, file, opening)
 
 
 def load_twin(
-    folder: Path, name: str, steps: tuple[dict[str, Any], ...], file_name: str = zoo.TWIN
+    folder: Path,
+    name: str,
+    steps: tuple[dict[str, Any], ...],
+    file_name: str = zoo.TWIN,
+    *,
+    temperature: float = 1.0,
 ) -> AttackModel:
     """The float model of a run or zoo folder as an attacker sees it.
 
@@ -162,14 +173,28 @@ def load_twin(
     import keras
 
     from trainer.models import layers as _registered  # noqa: F401  (its layers must be known before loading)
+    from trainer.models.temperature import divide_logits
     from trainer.models.wrap import AttackModel
 
     file = folder / file_name
     try:
-        model = keras.models.load_model(file, compile=False)
+        model = divide_logits(keras.models.load_model(file, compile=False), temperature)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise EvaluationError(f"{file}: cannot be loaded: {str(error).splitlines()[0][:200]}") from error
     return AttackModel(model, list(steps), name=name)
+
+
+def temperature(bundle: Bundle) -> float:
+    """What export divided the logits by, as the card says; 1 where it says nothing.
+
+    Raises:
+        EvaluationError: the card says what is none.
+    """
+    found = bundle.card.get("calibration")
+    value = found.get("temperature", 1.0) if isinstance(found, dict) else 1.0
+    if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise EvaluationError(f"{bundle.manifest.ref}: its card has a temperature of {value!r}; export it again")
+    return float(value)
 
 
 def check_twin(model: AttackModel, bundle: Bundle, folder: Path) -> None:
