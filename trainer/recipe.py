@@ -128,6 +128,9 @@ class ExportSection(_Section):
     false_alarms: float = Field(
         0.01, gt=0, lt=1, description="share of clean validation windows that may be suspect"
     )
+    abstentions: float = Field(
+        0.01, ge=0, lt=1, description="share of clean validation windows that may abstain for a low score; 0: never"
+    )
     max_drop: float = Field(0.02, ge=0, le=1)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
+
+from edge.cli import card
 
 if TYPE_CHECKING:
     from edge.bundle import Bundle
@@ -36,7 +38,7 @@ def verify_bundle(file: str, key: Path | None, json_out: bool) -> None:
         return
     for name, value in _facts(bundle):
         typer.echo(f"{name:<14} {value}")
-    for text in _card(bundle.card, ""):
+    for text in card.lines(bundle.card):
         typer.echo(text)
     signed = {
         (True, True): "signature is of the given key",
@@ -72,17 +74,3 @@ def _facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     for name, entry in manifest.members.items():
         yield "member", f"{name}, {entry.bytes} bytes, sha256 {entry.sha256[:16]}..."
     yield "identity", bundle.sha256
-
-
-def _card(value: Any, indent: str) -> Iterator[str]:
-    """The robustness card as an indented outline."""
-    items = value.items() if isinstance(value, dict) or hasattr(value, "items") else enumerate(value)
-    for key, item in items:
-        if isinstance(item, (dict, list)) and item:
-            if isinstance(item, list) and not any(isinstance(part, (dict, list)) for part in item):
-                yield f"{indent}{'card: ' if not indent else ''}{key}: {', '.join(map(str, item))}"
-                continue
-            yield f"{indent}{'card: ' if not indent else ''}{key}:"
-            yield from _card(item, indent + "  ")
-        else:
-            yield f"{indent}{'card: ' if not indent else ''}{key}: {item}"

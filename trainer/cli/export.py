@@ -40,9 +40,15 @@ def export(
         Path | None,
         typer.Option("--evaluation", help="A `trainer evaluate` JSON whose rows go on the card."),
     ] = None,
+    speed: Annotated[
+        Path | None, typer.Option("--speed", help="What `edge-agent bench --json` printed, for the card.")
+    ] = None,
+    detector: Annotated[
+        Path | None,
+        typer.Option("--detector", help="The report.json of `trainer report`: its operating points go on the card."),
+    ] = None,
 ) -> None:
     """Convert a run to TFLite, compare it with the float model on validation windows, and pack the bundle."""
-    from trainer.errors import ExportError
     from trainer.evaluate.intervals import wilson
 
     key = None
@@ -50,12 +56,15 @@ def export(
         from edge.bundle.signing import load_private_key
 
         key = load_private_key(sign)
-    rows: dict[str, Any] | None = None
-    if evaluation is not None:
-        try:
-            rows = json.loads(evaluation.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ExportError(f"{evaluation}: not the JSON of `trainer evaluate`: {error}") from error
+    given = {
+        name: _read(file, command)
+        for name, file, command in (
+            ("evaluation", evaluation, "trainer evaluate"),
+            ("speed", speed, "edge-agent bench --json"),
+            ("detector", detector, "trainer report"),
+        )
+        if file is not None
+    }
     load_keras()
     from trainer.export.pack import export_run
 
@@ -66,7 +75,7 @@ def export(
             mode=quantize.value,
             signing_key=key,
             data_path=data,
-            evaluation=rows,
+            **given,
             report=lambda text: typer.echo(text, err=True),
         )
     parity = done.parity
@@ -79,6 +88,18 @@ def export(
     typer.echo(f"same answer on {parity.agreement:.1%}; golden vectors reproduced by the agent's code")
     signed = "signed" if done.bundle.signed else "not signed"
     typer.echo(f"{done.path}: {done.bundle.manifest.ref}, model {done.model_bytes / 1000:.0f} kB, {signed}")
+
+
+def _read(file: Path, command: str) -> dict[str, Any]:
+    from trainer.errors import ExportError
+
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ExportError(f"{file}: not the JSON of `{command}`: {error}") from error
+    if not isinstance(found, dict):
+        raise ExportError(f"{file}: not the JSON of `{command}`")
+    return found
 
 
 @tells_mistakes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,20 +23,16 @@ from edge.bundle import (
 )
 from edge.pipeline.classify import Classifier
 from edge.pipeline.golden import check_vectors
-from trainer.data.base import Dataset, DataSpec, Windows
+from trainer.data.base import Dataset, DataSpec
 from trainer.errors import ExportError
-from trainer.evaluate.intervals import wilson
 from trainer.export import attacked, golden, graph, quantize
+from trainer.export.calibrate import calibrate, thresholds
+from trainer.export.card import build_card, measured
 from trainer.export.parity import Parity, compare
 from trainer.models.wrap import AttackModel, thermometers
 from trainer.recipe import Recipe, read_recipe
 
 REPRESENTATIVE = 256
-INTENDED_USE = "Research and screening support, not diagnosis."
-CREDITS = {
-    "cinc2017": "PhysioNet/CinC Challenge 2017 training records, PhysioNet, ODC-By 1.0",
-    "ucr": "UCR Time Series Classification Archive (Dau and others, 2018)",
-}
 
 
 @dataclass(frozen=True)
@@ -103,6 +98,8 @@ def export_run(
     data_path: str | Path | None = None,
     parts: tuple[Dataset, Dataset] | None = None,
     evaluation: Mapping[str, Any] | None = None,
+    speed: Mapping[str, Any] | None = None,
+    detector: Mapping[str, Any] | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Exported:
     """Convert the run's models, compare them with the float twin on validation windows, and write the bundle.
@@ -111,6 +108,8 @@ def export_run(
         mode: int8, float16, dynamic or none.
         data_path: the training data; where it was at training time if None.
         evaluation: a ``trainer evaluate`` JSON whose rows go on the card.
+        speed: what ``edge-agent bench --json`` says of the bundle, for the card.
+        detector: a ``trainer report`` JSON whose operating points go on the card.
 
     Raises:
         ExportError: the run, the data or the conversion fails, or accuracy drops by more than the recipe allows.
@@ -119,8 +118,14 @@ def export_run(
 
     run = read_run(folder)
     spec, recipe = run.spec, run.recipe
+    found = measured(f"{recipe.export.name}@{recipe.export.version}", evaluation, speed, detector)
     training, validation = parts or load_parts(recipe, data_path or run.facts["data_path"])
     steps = preprocess.parse_steps(recipe.data.preprocess)
+    windows = validation.windows()
+    twin = AttackModel(run.twin, recipe.data.preprocess, name=recipe.export.name)
+    calibration = calibrate(twin.predict(windows.x, windows.valid), windows.y)
+    twin = AttackModel(run.twin, twin.steps, name=twin.name, temperature=calibration.temperature)
+    _divide_logits(run.classifier, calibration.temperature)
     report("converting")
     float_graph = graph.build(run.classifier, run.front, resolution(recipe, spec))
     model = quantize.convert(float_graph, mode, _representative(training, steps, recipe.training.seed))
@@ -160,8 +165,6 @@ def export_run(
         )
     vectors = golden_vectors(draft, golden_x, golden_valid, quantize.logit_step(model, len(spec.labels)), indices)
     report("comparing float and quantized on validation windows")
-    windows = validation.windows()
-    twin = AttackModel(run.twin, recipe.data.preprocess, name=recipe.export.name)
     parity = compare(twin, draft, windows)
     if parity.drop > recipe.export.max_drop:
         before, after = parity.float_correct / parity.n, parity.file_correct / parity.n
@@ -169,8 +172,8 @@ def export_run(
             f"{recipe.export.name}: accuracy falls from {before:.3f} to {after:.3f} by {mode} conversion, more than "
             f"export.max_drop = {recipe.export.max_drop}; try another --quantize or train longer"
         )
-    decision = thresholds(parity, recipe.export.false_alarms)
-    card = build_card(run, mode, parity, windows, len(model), evaluation)
+    decision = thresholds(parity, recipe.export.false_alarms, recipe.export.abstentions)
+    card = build_card(run, mode, parity, windows, len(model), calibration, decision, found)
     try:
         bundle = write_bundle(
             Path(out),
@@ -193,15 +196,10 @@ def resolution(recipe: Recipe, spec: DataSpec) -> float:
     return recipe.export.resolution or (1.0 if spec.units == "uV" else 0.005)
 
 
-def thresholds(parity: Parity, false_alarms: float) -> Decision:
-    """Suspect thresholds that together call at most about ``false_alarms`` of clean validation windows suspect."""
-
-    def upper(values: np.ndarray) -> float | None:
-        return float(np.quantile(values, 1.0 - false_alarms / 2, method="higher")) if len(values) else None
-
-    return Decision(
-        suspect_residual=upper(parity.residuals), suspect_disagreement=upper(parity.disagreements)
-    )
+def _divide_logits(classifier: Any, temperature: float) -> None:
+    """Fold the temperature into the last layer: every path of the graph and the maps of ``head.npz`` have it."""
+    layer = classifier.get_layer("logits")
+    layer.set_weights([weights / temperature for weights in layer.get_weights()])
 
 
 def _representative(training: Dataset, steps: Any, seed: int) -> np.ndarray:
@@ -256,52 +254,4 @@ def golden_vectors(
         "valid": valid[chosen],
         **{name: value[chosen] for name, value in outputs.items()},
         **{f"step_{name}": np.float32(value) for name, value in steps.items()},
-    }
-
-
-def build_card(
-    run: Run,
-    mode: str,
-    parity: Parity,
-    windows: Windows,
-    model_bytes: int,
-    evaluation: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    """The robustness card: what it was made of, how well it does, and what it is for."""
-    recipe, facts = run.recipe, run.facts
-
-    def accuracy(correct: int) -> dict[str, float | int]:
-        low, high = wilson(correct, parity.n)
-        return {"n": parity.n, "accuracy": correct / parity.n, "accuracy_low": low, "accuracy_high": high}
-
-    return {
-        "name": recipe.export.name,
-        "intended_use": INTENDED_USE,
-        "data": {
-            "name": run.spec.name,
-            "credit": CREDITS.get(recipe.data.kind, "own data"),
-            "units": run.spec.units,
-            "split": "sha256 of the record's name modulo 10: 0 test, 1 validation, the rest training"
-            if recipe.data.kind != "ucr"
-            else "the archive's TRAIN and TEST; validation is a part of TRAIN",
-            "train_records": facts["train_records"],
-            "validation_records": facts["validation_records"],
-            "validation_balance": {
-                label: int((windows.y == i).sum()) for i, label in enumerate(windows.spec.labels)
-            },
-        },
-        "training": recipe.model_dump(mode="json"),
-        "model": {
-            "parameters": int(run.twin.count_params()),
-            "file_bytes": model_bytes,
-            "quantization": mode,
-            "exported_on": f"{platform.system()} {platform.machine()}",
-        },
-        "validation": {
-            "float": accuracy(parity.float_correct),
-            "file": accuracy(parity.file_correct),
-            "agreement": parity.agreement,
-        },
-        "evaluation": dict(evaluation) if evaluation else None,
-        "limits": "Robustness is measured against the attacks and budgets listed here; it says nothing of others.",
     }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,12 +11,17 @@ from edge.bundle import Bundle
 from edge.pipeline.classify import Classifier
 from edge.types import Scores, Window
 from trainer.data.base import Windows
+from trainer.evaluate.subject import softmax
 from trainer.models.wrap import AttackModel
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Accuracies (fractions) of the float twin and of the file on the same n windows, and how often they agree."""
+    """Accuracies (fractions) of the float twin and of the file on the same n windows, and how often they agree.
+
+    ``residuals``, ``disagreements`` (n,) are the file's, empty where it has none; ``scores`` and ``right`` (n,) tell by
+    target how probable each answer was called, and whether it is right.
+    """
 
     n: int
     float_correct: int
@@ -24,6 +29,8 @@ class Parity:
     agreement: float
     residuals: np.ndarray
     disagreements: np.ndarray
+    scores: Mapping[str, np.ndarray] = field(default_factory=dict)
+    right: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def drop(self) -> float:
@@ -61,9 +68,11 @@ def score_all(
 
 def compare(twin: AttackModel, bundle: Bundle, windows: Windows) -> Parity:
     """Run both on ``windows``."""
-    by_float = twin.predict(windows.x, windows.valid).argmax(-1)
+    probabilities = softmax(twin.predict(windows.x, windows.valid))
+    by_float = probabilities.argmax(-1)
     scores = score_all(bundle, windows)
-    by_file = np.array([int(s.probabilities.argmax()) for s in scores])
+    file_probabilities = np.stack([s.probabilities for s in scores])
+    by_file = file_probabilities.argmax(-1)
     return Parity(
         n=len(windows),
         float_correct=int((by_float == windows.y).sum()),
@@ -71,4 +80,6 @@ def compare(twin: AttackModel, bundle: Bundle, windows: Windows) -> Parity:
         agreement=float((by_float == by_file).mean()),
         residuals=np.array([s.residual for s in scores if s.residual is not None]),
         disagreements=np.array([s.disagreement for s in scores if s.disagreement is not None]),
+        scores={"float": probabilities.max(-1), "file": file_probabilities.max(-1)},
+        right={"float": by_float == windows.y, "file": by_file == windows.y},
     )

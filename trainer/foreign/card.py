@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer.export.pack import INTENDED_USE
+from trainer.export.card import INTENDED_USE
 from trainer.foreign.spec import WindowFile
 from trainer.foreign.windows import Unlabelled
 from trainer.recipe import Recipe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,8 +14,10 @@ from edge.pipeline.golden import load_verified
 from tests.trainer.training.test_run import RECIPE, parts
 from trainer.data.base import DataSpec
 from trainer.errors import ExportError
+from trainer.evaluate.subject import check_twin, open_subject
 from trainer.export import golden, graph, quantize
-from trainer.export.pack import export_run, thresholds
+from trainer.export.calibrate import Calibration, calibrate, operating_points
+from trainer.export.pack import export_run, read_run, thresholds
 from trainer.export.parity import Parity
 from trainer.models import compact, encode_decode, resnet
 from trainer.run import train
@@ -147,6 +150,7 @@ def test_thresholds_keep_the_false_alarms() -> None:
     )
     assert alarms.mean() <= 0.02
     assert alarms.mean() > 0.005
+    assert decision.abstain_score is None
 
 
 def test_golden_windows_are_those_on_which_kernels_agree() -> None:
@@ -173,3 +177,67 @@ def test_golden_windows_are_synthetic_and_fixed(units: str) -> None:
     assert valid[0].all()
     assert np.all(x[~valid] == 0)
     assert x.std() > 0.1
+
+
+def test_few_answers_are_withheld_and_the_card_says_how_many() -> None:
+    rng = np.random.default_rng(1)
+    scores = rng.random(400)
+    parity = Parity(400, 390, 390, 1.0, rng.random(400), np.zeros(0), {"file": scores}, {"file": scores > 0.1})
+    decision = thresholds(parity, 0.04, 0.05)
+    assert decision.suspect_disagreement is None
+    points = operating_points(parity, decision, 0.04, 0.05)
+    suspect = parity.residuals > decision.suspect_residual
+    withheld = ~suspect & (scores < decision.abstain_score)
+    assert points["suspect"]["clean"]["count"] == suspect.sum() > 0
+    assert 0 < points["abstain"]["clean"]["count"] == withheld.sum() <= 0.05 * 400
+    assert points["abstain"]["limits"] == {"score": decision.abstain_score}
+    assert points["abstain"]["clean"]["low"] < withheld.mean() < points["abstain"]["clean"]["high"]
+
+
+def test_a_temperature_needs_wrong_answers_to_fit() -> None:
+    rng = np.random.default_rng(2)
+    logits, y = rng.normal(0, 8, (300, 3)), rng.integers(0, 3, 300)
+    found = calibrate(logits, y)
+    assert found.fitted
+    assert found.temperature > 2
+    assert found.loss_after < found.loss_before
+    right = calibrate(logits, logits.argmax(1))
+    assert (right.temperature, right.fitted) == (1.0, False)
+
+
+def test_file_and_twin_share_the_temperature(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heat = Calibration(4.0, True, 12, 1.0, 0.9)
+    monkeypatch.setattr("trainer.export.pack.calibrate", lambda *_: heat)
+    warm = export_run(run, run / "warm.bundle", parts=parts()).bundle
+    assert warm.card["calibration"]["temperature"] == 4.0
+    subject = open_subject(str(run / "warm.bundle"))
+    assert subject.twin.temperature == 4.0
+    check_twin(subject.twin, warm, run)
+    kernel, _ = read_run(run).classifier.get_layer("logits").get_weights()
+    assert warm.head is not None
+    assert np.allclose(warm.head["kernel"] * 4.0, kernel)
+
+
+def test_the_card_holds_what_was_measured_of_this_bundle(run: Path, tmp_path: Path) -> None:
+    row = {"target": "int8", "attack": "pgd", "epsilon": 0.1}
+    evaluation: dict[str, Any] = {"model": "toy@1.0.0", "data": "toy/val", "seed": 0, "rows": [row]}
+    speed = {"bundle": "toy@1.0.0", "cpu": "a board", "p50_ms": 0.5, "streams": 9}
+    curve = {"attacker": "aware", "points": [[1, 1]], "auc": 0.7}
+    detector = {"bundles": [{"bundle": "toy@1.0.0", "detector": [curve]}]}
+    out = tmp_path / "toy.bundle"
+    card = export_run(run, out, parts=parts(), evaluation=evaluation, speed=speed, detector=detector).bundle.card
+    assert card["evaluation"] == evaluation
+    assert card["model"]["speed"] == {"cpu": "a board", "p50_ms": 0.5}
+    assert card["detector"] == [{"attacker": "aware", "auc": 0.7}]
+    assert card["made_with"].startswith("wavewall ")
+    assert set(card["calibration"]["error"]) == {"float", "file"}
+    assert card["decision"]["suspect"]["clean"]["n"] == card["validation"]["file"]["n"]
+    assert "`standard`, has not been run" in card["limits"]
+    assert "Fewer than 30 validation windows" in card["limits"]
+    for wrong in (
+        {"evaluation": {**evaluation, "model": "toy@2.0.0"}},
+        {"speed": {**speed, "bundle": "other@1.0.0"}},
+        {"detector": {"bundles": []}},
+    ):
+        with pytest.raises(ExportError, match=r"toy@1\.0\.0"):
+            export_run(run, out, parts=parts(), **wrong)
