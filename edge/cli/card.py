@@ -105,7 +105,9 @@ def _evaluation(found: Mapping[str, Any]) -> Iterator[str]:
     table: list[tuple[str, ...]] = [("attack", "budget", "float twin", "file", "masking checks")]
     cells: dict[tuple[str, float], dict[bool, Mapping[str, Any]]] = {}
     for row in rows:
-        cells.setdefault((str(row["attack"]), float(row["epsilon"])), {})[row["target"] == "float"] = row
+        ball = ", ".join(f"{key} {value}" for key, value in row.get("ball", {}).items())
+        name = f"{row['attack']} ({ball})" if ball else str(row["attack"])
+        cells.setdefault((name, float(row["epsilon"])), {})[row["target"] == "float"] = row
     for (attack, epsilon), pair in cells.items():
         one = next(iter(pair.values()))
         suite = one.get("suite")

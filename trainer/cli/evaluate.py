@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +22,7 @@ from trainer.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from trainer.evaluate.pieces import Share
     from trainer.evaluate.runner import Runner
     from trainer.evaluate.subject import Subject
 
@@ -123,7 +127,19 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option("--limit", help="At most so many records, spread evenly over the part.")
     ] = None,
-) -> None:
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, help="Processes side by side, one thread each; the rows are the same.")
+    ] = 1,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", help="Share the work over a Ray cluster instead: ray://HOST:10001 (extra ray)."),
+    ] = None,
+    parts: Annotated[
+        Path | None,
+        typer.Option("--parts", help="Keep what is finished in this folder, and take what is there: goes on after "
+                     "a stop."),
+    ] = None,
+) -> None:  # fmt: skip
     """Measure accuracy, clean and under attack, with 95 % intervals and warnings about hidden gradients.
 
     Accuracy ignores the verdict's status. The int8 file is attacked by windows made on its float twin; of all
@@ -163,9 +179,10 @@ def evaluate(
                 tasks[stage] = bar.add_task(stage, total=total, note="")
             bar.update(tasks[stage], completed=done)
 
-        runner = Runner(subject, windows, plan, progress, attacked, transferred)
-        _tell_limits(runner, missing_labels(windows))
-        trials = runner.run()
+        with _shared(jobs, address, parts) as share:
+            runner = Runner(subject, windows, plan, progress, attacked, transferred, share)
+            _tell_limits(runner, missing_labels(windows))
+            trials = runner.run()
     rows = rows_of(trials, subject.spec.units)
     if json_out is not None:
         report.write_text(
@@ -185,6 +202,21 @@ def evaluate(
     typer.echo(report.to_table(rows))
     if any(trial.refused for trial in trials):
         fail("a gradient of zero is no robustness: rows without a figure could not be attacked", EXIT_FAILED)
+
+
+@contextmanager
+def _shared(jobs: int, address: str | None, parts: Path | None) -> Iterator[Share | None]:
+    """What does the pieces: this process (None), others, a cluster; and where results stay."""
+    from trainer import grid
+    from trainer.evaluate import pieces
+
+    if address is None and jobs == 1 and parts is None:
+        yield None
+        return
+    made = grid.Ray(address) if address is not None else grid.Processes(jobs) if jobs > 1 else grid.Here()
+    with made as pool:
+        share = partial(pool.map, pieces.run)
+        yield share if parts is None else pieces.kept(parts, share)
 
 
 def _targets(subject: Subject, chosen: TargetChoice) -> tuple[str, ...]:

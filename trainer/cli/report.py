@@ -73,8 +73,7 @@ def report(
         from trainer.data.registry import load_data
 
         records = load_data(place).part(split.value)
-        if any(subject.twin_at is not None for subject in subjects):
-            load_keras()
+        load_keras()
     with progress_bar(unit="records") as bar:
         tasks = {}
 
@@ -107,11 +106,10 @@ def _default(subjects: list[Subject]) -> Path | None:
     for subject in subjects:
         card = subject.bundle.card.get("data") if subject.bundle is not None else None
         names.add(card.get("name") if isinstance(card, dict) else None)
-    if not folder or len(names) != 1 or None in names:
-        typer.echo("no --data: only figures of earlier evaluations are shown", err=True)
-        return None
-    name = str(names.pop())
-    places = (Path(folder) / "cinc2017-training.zip",) if name == "cinc2017" else (
-        Path(folder) / "UCRArchive_2018" / name,
-    )  # fmt: skip
-    return next((place for place in places if place.exists()), None)
+    if folder and len(names) == 1 and None not in names:
+        name = str(names.pop())
+        place = Path(folder) / ("cinc2017-training.zip" if name == "cinc2017" else f"UCRArchive_2018/{name}")
+        if place.exists():
+            return place
+    typer.echo("no --data: only figures of earlier evaluations are shown", err=True)
+    return None

@@ -48,7 +48,7 @@ def iot(
     ] = Path("~/.cache/wavewall/iot"),
     workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, help="Processes side by side; quick takes a core each, full scale one."),
+        typer.Option("--workers", "--jobs", min=1, help="Processes side by side; quick: one a core, full scale: one."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that --out holds.")] = False,
     report_only: Annotated[

@@ -7,11 +7,14 @@ import io
 import json
 import os
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer.errors import EvaluationError
-from trainer.evaluate.runner import Trial
+
+if TYPE_CHECKING:
+    from trainer.evaluate.runner import Trial
 
 COLUMNS = ("target", "attack", "epsilon", "accuracy", "95 % interval", "macro F1", "balanced", "warnings")
 
@@ -34,9 +37,13 @@ def write_text(path: Path, text: str) -> None:
 def to_json(
     model: str, data: str, seed: int, rows: Sequence[dict[str, Any]], through: str | None = None
 ) -> str:
-    """The evaluation file; ``through`` names the model that the attacks were made on, where it is another."""
+    """The evaluation file; ``through`` names the model that the attacks were made on, where it is another.
+
+    ``wavewall`` is the version whose attacks these were.
+    """
     head = {"model": model, **({} if through is None else {"through": through})}
-    return json.dumps({**head, "data": data, "seed": seed, "rows": list(rows)}, indent=1) + "\n"
+    made = {"data": data, "seed": seed, "wavewall": version("wavewall")}
+    return json.dumps({**head, **made, "rows": list(rows)}, indent=1) + "\n"
 
 
 def to_csv(trials: Sequence[Trial], names: Sequence[str], labels: Sequence[str]) -> str:

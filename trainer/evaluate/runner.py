@@ -4,7 +4,7 @@ file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,12 +13,12 @@ import numpy as np
 from trainer.data.base import Windows
 from trainer.errors import EvaluationError
 from trainer.evaluate import standard
-from trainer.evaluate.answers import Answers, Attacked, candidates
+from trainer.evaluate.answers import Answers
 from trainer.evaluate.checks import CONFINED, Outcome, warnings_of
 from trainer.evaluate.intervals import wilson
 from trainer.evaluate.metrics import measure
+from trainer.evaluate.pieces import Answer, Errand, Piece, Share, answer
 from trainer.evaluate.subject import Subject
-from trainer.evaluate.targets import DeviceTarget, FloatTarget, ForeignTarget, Target
 
 CLEAN = "clean"
 TARGETS = ("float", "int8", "file")
@@ -92,6 +92,7 @@ class Runner:
         through: attack this model's float twin instead of the subject's own (paper 2's situation I; without it,
             situation II).
         undefended: whose twin the transfer attack of ``standard`` is made on; without it that one is left out.
+        share: does the pieces elsewhere (``trainer.evaluate.pieces``); in this process if None.
 
     Raises:
         EvaluationError: at construction, a target or attack that this subject cannot have, or ``through`` takes
@@ -107,8 +108,10 @@ class Runner:
         progress: Progress = lambda stage, done, total: None,
         through: Subject | None = None,
         undefended: Subject | None = None,
+        share: Share | None = None,
     ) -> None:
         check(subject, plan, through)
+        self.share = share
         self.through = through
         if undefended is not None:
             _check_through(subject, undefended)
@@ -116,12 +119,9 @@ class Runner:
         if through is not None and set(plan.attacks) - {CLEAN}:
             _ = through.twin  # without one, say so before any work
         self.subject, self.windows, self.plan, self.progress = subject, windows, plan, progress
-        self.targets: list[Target] = []
-        if "float" in plan.targets:
-            self.targets.append(FloatTarget(subject.twin))
-        for name in ("int8", "file"):
-            if name in plan.targets:
-                self.targets.append(_file_target(subject, name))
+        if "float" in plan.targets and share is None:
+            _ = subject.twin  # a wrong one is told before any work
+        self.targets = [name for name in TARGETS if name in plan.targets]
         self.first_step = subject.first_step
         self.reach = reach(windows)
 
@@ -137,10 +137,11 @@ class Runner:
         if name == standard.NAME:
             return self._standard(epsilon)
         n = len(self.windows)
-        attack = self._make(name, epsilon, self.plan.settings.get(name, {}))
+        settings = self._given(name, self.plan.settings.get(name, {}))
+        attack = self._make(name, epsilon, settings)
         work = _Work(n, self.windows.y, len(self.subject.spec.labels), self.targets)
         stage = name if attack is None else f"{name} {epsilon:g} {self.subject.spec.units}"
-        gradients = self._attack(attack, np.arange(n), work, stage)
+        gradients = self._attack(name, epsilon, settings, np.arange(n), work, stage)
         return self._made(name, epsilon, describe(attack, epsilon), work, list(gradients))
 
     def _standard(self, epsilon: float) -> list[Trial]:
@@ -149,7 +150,8 @@ class Runner:
         work = _Work(n, self.windows.y, len(self.subject.spec.labels), self.targets)
         told, steps, strongest = [], 0, None
         for member in standard.members(self.subject.spec):
-            attack = self._make(member.name, epsilon, member.settings)
+            settings = self._given(member.name, member.settings)
+            attack = self._make(member.name, epsilon, settings)
             source = self.undefended if member.transfer else self.through or self.subject
             if source is None or (not attack.queries_model and source.twin_at is None):
                 told.append({"attack": member.label, "attacked": 0, "turned": {}})
@@ -159,8 +161,9 @@ class Runner:
             every = member.every_surrogate or member.transfer
             stage = f"{standard.NAME} {epsilon:g}: {member.label}"
             turned = self._attack(
-                attack, rows, work, stage, source, None if every else strongest, transfer=member.transfer
-            )
+                member.name, epsilon, settings, rows, work, stage, source, None if every else strongest,
+                transfer=member.transfer,
+            )  # fmt: skip
             if member.every_surrogate and turned:
                 strongest = max(turned, key=lambda gradient: turned[gradient])
             after = {name: worst.correct for name, worst in work.answers.items()}
@@ -182,20 +185,20 @@ class Runner:
     ) -> list[Trial]:
         trials = []
         for target in self.targets:
-            worst = work.answers[target.name]
+            worst = work.answers[target]
             worst.give_up(np.flatnonzero(work.zero))
-            text = gradient_text(gradients, transferred=target.name != "float" or self.through is not None)
+            text = gradient_text(gradients, transferred=target != "float" or self.through is not None)
             facts = {**about, "gradient": text}
             for key, told in (("ball", self.plan.ball), ("settings", self.plan.settings.get(name, {}))):
                 if told:
                     facts[key] = dict(told)
             trials.append(
                 Trial(
-                    target.name, name, epsilon, facts, self.windows.y, worst.probabilities, work.zero,
-                    worst.noticed if target.noticed is not None else None,
+                    target, name, epsilon, facts, self.windows.y, worst.probabilities, work.zero,
+                    worst.noticed if target in work.judged else None,
                     drowned=name != CLEAN and epsilon >= self.reach,
                     constant_gradient=name not in CONFINED and work.constant,
-                    first_step=None if target.name == "float" else self.first_step,
+                    first_step=None if target == "float" else self.first_step,
                 )
             )
         return trials
@@ -205,12 +208,20 @@ class Runner:
             return None
         from trainer.attacks.registry import make
 
-        given = {**(limits(self.subject) if name == "joint" else {}), **self.plan.ball, **settings}
-        return make(name, epsilon=epsilon, **given)
+        return make(name, epsilon=epsilon, **settings)
+
+    def _given(self, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """All that the attack is told beside its budget."""
+        more: dict[str, Any] = limits(self.subject) if name == "joint" else {}
+        if name == "quantized":  # of the same windows, whoever attacks which records first
+            more = {"sample": (self.windows.x[:CHUNK], self.windows.valid[:CHUNK])}
+        return {**more, **(self.plan.ball if name != CLEAN else {}), **settings}
 
     def _attack(
         self,
-        attack: Any | None,
+        name: str,
+        epsilon: float,
+        settings: Mapping[str, Any],
         rows: np.ndarray,
         work: _Work,
         stage: str,
@@ -230,55 +241,46 @@ class Runner:
             Each gradient's name with how many of ``rows`` the first target had wrong under it.
         """
         turned: dict[str, int] = {}
+        attack = self._make(name, epsilon, settings)
         asks = attack is not None and attack.queries_model and self.through is None and not transfer
+        source = source or self.through or self.subject
+        blocks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+        w = self.windows
+        pieces = [
+            Piece(
+                w.x[index], w.valid[index], w.y[index], None if attack is None else name, epsilon, settings,
+                tuple(self.targets), (self.plan.seed, int(index[0])), surrogate, asks,
+            )
+            for index in blocks
+        ]  # fmt: skip
+        done = 0
         self.progress(stage, 0, len(rows))
-        for start in range(0, len(rows), CHUNK):
-            index = rows[start : start + CHUNK]
-            valid = self.windows.valid[index]
-            if attack is not None and asks:
-                # Without gradients each target is asked itself: the int8 file through its own answers.
-                for target in self.targets:
-                    x, y = self.windows.x[index], self.windows.y[index]
-                    seed = np.random.default_rng([self.plan.seed, int(index[0])])
-                    x_adv = attack.run(Asked(target), x, y, valid, seed)
-                    answers = target.probabilities(x_adv, valid)
-                    work.answers[target.name].merge(index, answers, target.noticed)
-                turned["none"] = 0
-            else:
-                found = self._attacked(attack, index, source or self.through or self.subject, surrogate)
-                for candidate in found:
-                    for target in self.targets:
-                        probabilities = target.probabilities(candidate.x, valid)
-                        work.answers[target.name].merge(index, probabilities, target.noticed)
-                        if target is self.targets[0]:
-                            wrong = int((probabilities.argmax(1) != self.windows.y[index]).sum())
-                            turned[candidate.gradient] = turned.get(candidate.gradient, 0) + wrong
-                work.zero[index] |= np.all([candidate.stuck for candidate in found], axis=0)
-                if attack is not None and attack.gradient != "none":
-                    work.saw(self.windows.x[index], self.windows.y[index], found)
-            self.progress(stage, start + len(index), len(rows))
+        for number, answers in self._answers(pieces, source):
+            index = blocks[number]
+            for found in answers:
+                work.merge(index, found)
+                wrong = int((found.probabilities[self.targets[0]].argmax(1) != w.y[index]).sum())
+                turned[found.gradient] = turned.get(found.gradient, 0) + (0 if asks else wrong)
+            work.zero[index] |= np.all([found.stuck for found in answers], axis=0)
+            done += len(index)
+            self.progress(stage, done, len(rows))
         return turned
 
-    def _attacked(
-        self, attack: Any | None, index: np.ndarray, source: Subject, surrogate: str | None
-    ) -> list[Attacked]:
-        x, y, valid = (array[index] for array in (self.windows.x, self.windows.y, self.windows.valid))
-        whole = np.zeros(len(index), bool)
-        if attack is None:
-            return [Attacked("none", x, whole)]
-        seed = [self.plan.seed, int(index[0])]
-        if attack.gradient == "none":
-            asked = source.twin if attack.queries_model else None
-            return [Attacked("none", attack.run(asked, x, y, valid, np.random.default_rng(seed)), whole)]
-        return candidates(attack, source.twin, x, y, valid, seed=seed, only=surrogate)
+    def _answers(self, pieces: Sequence[Piece], source: Subject) -> Iterator[tuple[int, list[Answer]]]:
+        if self.share is None:
+            yield from ((number, answer(piece, self.subject, source)) for number, piece in enumerate(pieces))
+        else:
+            names = self.subject.opening, source.opening
+            yield from self.share([Errand(piece, *names) for piece in pieces])
 
 
 class _Work:
     """The worst answers so far of every target, and the records that had no gradient."""
 
-    def __init__(self, n: int, y: np.ndarray, classes: int, targets: Sequence[Target]) -> None:
-        self.answers = {target.name: Answers.none(y, classes) for target in targets}
+    def __init__(self, n: int, y: np.ndarray, classes: int, targets: Sequence[str]) -> None:
+        self.answers = {target: Answers.none(y, classes) for target in targets}
         self.zero = np.zeros(n, bool)
+        self.judged: set[str] = set()
         self._alike, self._compared = 0, 0
 
     @property
@@ -286,41 +288,16 @@ class _Work:
         """Every record of a class was moved the same way."""
         return self._compared >= LEAST_COMPARED and self._alike == self._compared
 
-    def saw(self, x: np.ndarray, y: np.ndarray, found: Sequence[Attacked]) -> None:
-        """Compare the direction of each record's change with that of the first of its class."""
-        for candidate in found:
-            moved = np.sign(candidate.x - x)
-            for label in np.unique(y):
-                group = moved[y == label]
-                # padding stands still, so records are compared where both move
-                both = (group[1:] != 0) & (group[:1] != 0)
-                alike = ~np.any((group[1:] != group[:1]) & both, axis=(1, 2)) & both.any((1, 2))
-                self._alike += int(alike.sum())
-                self._compared += len(alike)
+    def merge(self, index: np.ndarray, found: Answer) -> None:
+        for target, probabilities in found.probabilities.items():
+            self.answers[target].merge(index, probabilities, found.noticed.get(target))
+        self.judged |= set(found.noticed)
+        self._alike, self._compared = self._alike + found.alike, self._compared + found.compared
 
     def still_right(self) -> np.ndarray:
         """Indices of the records that some target has right, or has not been asked about."""
         open_ = [~a.seen | (a.prediction == a.y) for a in self.answers.values()]
         return np.flatnonzero(np.any(open_, axis=0))
-
-
-class Asked:
-    """A target as an attack without gradients sees it: ``predict`` gives logits (the logs of its answers)."""
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self.name = target.name
-
-    def predict(self, x: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
-        valid = np.ones(x.shape[:2], bool) if valid is None else valid
-        return np.log(np.maximum(self._target.probabilities(x, valid), 1e-12))
-
-
-def _file_target(subject: Subject, name: str) -> Target:
-    if subject.foreign is not None:
-        return ForeignTarget(subject.foreign, name)
-    assert subject.device is not None
-    return DeviceTarget(subject.device, name)
 
 
 def reach(windows: Windows) -> float:

@@ -137,7 +137,8 @@ def open_subject(target: str, twin: Path | None = None) -> Subject:
         manifest.input.channels,
     )
     steps = tuple(step.to_dict() for step in manifest.preprocess)
-    return Subject(manifest.ref, spec, steps, bundle, device, _find_twin(manifest.name, Path(file), twin), None, opening)
+    found = _find_twin(manifest.name, Path(file), twin)
+    return Subject(manifest.ref, spec, steps, bundle, device, found, None, opening)
 
 
 def open_foreign(path: Path, spec: Path | None) -> Subject:

@@ -29,6 +29,7 @@ from trainer.export import attacked, golden, graph, quantize
 from trainer.export.calibrate import calibrate, thresholds
 from trainer.export.card import build_card, measured
 from trainer.export.parity import Parity, compare
+from trainer.models.temperature import divide_logits
 from trainer.models.wrap import AttackModel, thermometers
 from trainer.recipe import Recipe, read_recipe
 
@@ -122,10 +123,11 @@ def export_run(
     training, validation = parts or load_parts(recipe, data_path or run.facts["data_path"])
     steps = preprocess.parse_steps(recipe.data.preprocess)
     windows = validation.windows()
+    plain = AttackModel(run.twin, recipe.data.preprocess, name=recipe.export.name)
+    calibration = calibrate(plain.predict(windows.x, windows.valid), windows.y)
+    for part in (run.classifier, run.twin):
+        divide_logits(part, calibration.temperature)
     twin = AttackModel(run.twin, recipe.data.preprocess, name=recipe.export.name)
-    calibration = calibrate(twin.predict(windows.x, windows.valid), windows.y)
-    twin = AttackModel(run.twin, twin.steps, name=twin.name, temperature=calibration.temperature)
-    _divide_logits(run.classifier, calibration.temperature)
     report("converting")
     float_graph = graph.build(run.classifier, run.front, resolution(recipe, spec))
     model = quantize.convert(float_graph, mode, _representative(training, steps, recipe.training.seed))
@@ -194,12 +196,6 @@ def export_run(
 def resolution(recipe: Recipe, spec: DataSpec) -> float:
     """Input units that one fine step of the raw path holds: 1 uV, or 0.005 of a standard deviation."""
     return recipe.export.resolution or (1.0 if spec.units == "uV" else 0.005)
-
-
-def _divide_logits(classifier: Any, temperature: float) -> None:
-    """Fold the temperature into the last layer: every path of the graph and the maps of ``head.npz`` have it."""
-    layer = classifier.get_layer("logits")
-    layer.set_weights([weights / temperature for weights in layer.get_weights()])
 
 
 def _representative(training: Dataset, steps: Any, seed: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from trainer.data.base import Dataset, Windows
 from trainer.evaluate.calibration import calibration_error, error_interval, reliability
-from trainer.evaluate.runner import CLEAN, Plan, Runner, Trial, describe, rows_of
+from trainer.evaluate.runner import CLEAN, Plan, Runner, Trial, describe, needing_gradients, rows_of
 from trainer.evaluate.subject import Subject
 from trainer.evaluate.targets import FloatTarget
 from trainer.evaluate.windows import choose, fit
@@ -143,7 +143,7 @@ class _Measured:
             lacking = tuple(e for e in self.budgets if any((t, attack, e) not in have for t in targets))
             if not lacking:
                 continue
-            if self.subject.twin_at is None and attack not in ("noise", "square"):
+            if self.subject.twin_at is None and needing_gradients((attack,)):
                 self.notes.append(f"{attack} needs a float twin, which this bundle has not.")
                 continue
 

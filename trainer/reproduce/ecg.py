@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from trainer.attacks.boundary import PER_PAIR, Walk
+from trainer.cells import Cells, write_json
 from trainer.data.base import Dataset
 from trainer.evaluate.report import write_text
 from trainer.evaluate.windows import choose
 from trainer.reproduce import ecg_report, ecg_tables
-from trainer.reproduce.cells import Cells, write_json
 from trainer.reproduce.ecg_cells import Grid
 from trainer.reproduce.ecg_evidence import keep_records
 from trainer.reproduce.ecg_figure1 import figure1

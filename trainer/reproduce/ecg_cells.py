@@ -15,11 +15,11 @@ import numpy as np
 
 from trainer.attacks.boundary import Walk, decisions, make_set
 from trainer.attacks.sap import SAP
+from trainer.cells import Cells
 from trainer.data.base import Windows
 from trainer.evaluate.answers import candidates
 from trainer.evaluate.subject import load_twin, softmax
 from trainer.models.wrap import AttackModel
-from trainer.reproduce.cells import Cells
 from trainer.reproduce.ecg_nets import folder_of
 
 CHUNK = 64

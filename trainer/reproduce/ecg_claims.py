@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trainer.cells import write_json
 from trainer.reproduce import ecg_findings as by
-from trainer.reproduce.cells import write_json
 from trainer.reproduce.ecg_cells import PGD_SHOT, SAP_SHOT
 from trainer.reproduce.ecg_evidence import Evidence
 from trainer.reproduce.ecg_findings import DEFENDED, Decide

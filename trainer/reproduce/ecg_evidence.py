@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from trainer.cells import SETTINGS, write_json
 from trainer.errors import TrainingError
 from trainer.evaluate.metrics import measure
-from trainer.reproduce.cells import SETTINGS, write_json
 from trainer.reproduce.ecg_cells import UNDEFENDED, Shot
 
 RECORDS = "records.json"

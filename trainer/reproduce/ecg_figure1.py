@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from trainer.reproduce.cells import write_json
+from trainer.cells import write_json
+from trainer.report.strip import MM_PER_MV, MM_PER_S, paper
 from trainer.reproduce.ecg_cells import PGD_SHOT, SAP_SHOT, UNDEFENDED, Grid
 from trainer.reproduce.ecg_evidence import Evidence
 
 SECONDS = 4.0
-MM_PER_S, MM_PER_MV = 25.0, 10.0
 
 
 def pick(evidence: Evidence) -> int | None:
@@ -80,7 +80,7 @@ def _draw(traces: dict[str, np.ndarray], answers: dict[str, str], rate_hz: float
     panels = picture.subplots(len(traces), 1, squeeze=False)[:, 0]
     for panel, (name, trace) in zip(panels, traces.items(), strict=True):
         middle = (float(trace.max()) + float(trace.min())) / 2
-        paper(panel, SECONDS, half_mv)
+        paper(panel, SECONDS, -half_mv, half_mv)
         panel.plot(np.arange(len(trace)) / rate_hz, (trace - middle) / 1000.0, color="black", linewidth=0.8)
         panel.set_title(f"{name}: answered {answers[name]}", fontsize=9, loc="left")
     panels[-1].set_xlabel(
@@ -88,16 +88,3 @@ def _draw(traces: dict[str, np.ndarray], answers: dict[str, str], rate_hz: float
     )
     picture.tight_layout()
     return picture
-
-
-def paper(panel: Any, seconds: float, half_mv: float) -> None:
-    """ECG paper in true proportion: 1 mm squares of 0.04 s by 0.1 mV, a heavier line every five."""
-    for step, heavy, low, high, line in (
-        (0.04, 0.2, 0.0, seconds, panel.axvline),
-        (0.1, 0.5, -half_mv, half_mv, panel.axhline),
-    ):
-        for k in range(round((high - low) / step) + 1):
-            bold = k % round(heavy / step) == 0
-            line(low + k * step, color="#d98c8c", linewidth=0.7 if bold else 0.25, zorder=0)
-    panel.set(xlim=(0, seconds), ylim=(-half_mv, half_mv), xticks=[], yticks=[])
-    panel.set_aspect(MM_PER_MV / MM_PER_S)

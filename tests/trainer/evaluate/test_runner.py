@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from edge.types import SampleBlock
 from tests.trainer.training.test_run import RECIPE, parts
 from trainer.data.base import Dataset, DataSpec, Windows
 from trainer.errors import EvaluationError
-from trainer.evaluate import report
+from trainer.evaluate import pieces, report
 from trainer.evaluate.runner import Plan, Runner, Trial, rows_of
 from trainer.evaluate.subject import Subject, open_subject
 from trainer.evaluate.targets import DeviceTarget
 from trainer.evaluate.windows import fit
 from trainer.export.pack import export_run
+from trainer.grid import Here, Processes
 from trainer.models.wrap import AttackModel
 from trainer.run import train
 
@@ -82,7 +84,7 @@ def test_rows_have_exactly_the_agreed_keys_and_plain_values(trials: list[Trial],
         assert 0 <= row["accuracy_low"] <= row["accuracy"] <= row["accuracy_high"] <= 1
         assert row["accuracy"] == np.trace(row["confusion"]) / row["n"]
     text = report.to_json("toy", "toy/val", 1, rows)
-    assert list(json.loads(text)) == ["model", "data", "seed", "rows"]
+    assert list(json.loads(text)) == ["model", "data", "seed", "wavewall", "rows"]
     assert json.loads(text)["rows"] == rows
 
 
@@ -277,3 +279,35 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EvaluationError, match="cannot be written"):
         report.write_text(tmp_path / "file" / "out.json", "{}")
+
+
+def plain(trials: list[Trial]) -> list[dict[str, Any]]:
+    return rows_of(trials, "1")
+
+
+def test_finished_pieces_are_taken_from_the_folder(subject: Subject, tmp_path: Path) -> None:
+    windows = fit(parts(100)[0], subject.spec)
+    plan = Plan(("clean", "noise"), (0.1, 1.0), seed=3)
+    begun: list[int] = []
+
+    def here(errands: Any) -> Any:
+        begun.append(len(errands))
+        return Here().map(pieces.run, errands)
+
+    first = plain(Runner(subject, windows, plan, share=pieces.kept(tmp_path, here)).run())
+    assert first == plain(Runner(subject, windows, plan).run())
+    assert begun == [2, 2, 2]
+    again = plain(Runner(subject, windows, plan, share=pieces.kept(tmp_path, here)).run())
+    assert again == first
+    assert begun[3:] == [0, 0, 0]
+    plain(Runner(subject, windows, replace(plan, seed=4), share=pieces.kept(tmp_path, here)).run())
+    assert begun[6:] == [2, 2, 2]
+
+
+@pytest.mark.slow
+def test_processes_give_the_rows_of_one(subject: Subject) -> None:
+    windows = fit(parts(100)[0], subject.spec)
+    plan = Plan(("clean", "fgsm"), (0.3,), seed=3)
+    with Processes(2) as pool:
+        shared = plain(Runner(subject, windows, plan, share=partial(pool.map, pieces.run)).run())
+    assert shared == plain(Runner(subject, windows, plan).run())

@@ -11,7 +11,8 @@ from tests.trainer.evaluate.test_runner import records, run, subject, windows  #
 from trainer.data.base import DataSpec, Windows
 from trainer.errors import EvaluationError
 from trainer.evaluate import standard
-from trainer.evaluate.runner import Asked, Plan, Runner, limits, rows_of
+from trainer.evaluate.pieces import Asked
+from trainer.evaluate.runner import Plan, Runner, limits, rows_of
 from trainer.evaluate.standard import Member
 from trainer.evaluate.subject import Subject
 from trainer.evaluate.targets import DeviceTarget
@@ -69,16 +70,15 @@ def test_the_file_is_asked_itself(
     logits = Asked(target).predict(windows.x[:4], windows.valid[:4])
     np.testing.assert_array_equal(logits.argmax(1), target.probabilities(windows.x[:4], windows.valid[:4]).argmax(1))
     plan = Plan(("clean", "square"), (0.8,), ("int8",), settings={"square": {"queries": 60}})
-    runner = Runner(subject, windows, plan)
     asked: list[int] = []
-    real = runner.targets[0].probabilities
+    real = DeviceTarget.probabilities
 
-    def counting(x: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    def counting(self: DeviceTarget, x: np.ndarray, valid: np.ndarray) -> np.ndarray:
         asked.append(len(x))
-        return real(x, valid)
+        return real(self, x, valid)
 
-    monkeypatch.setattr(runner.targets[0], "probabilities", counting)
-    clean, square = runner.run()
+    monkeypatch.setattr(DeviceTarget, "probabilities", counting)
+    clean, square = Runner(subject, windows, plan).run()
     assert sum(asked) > 10 * len(windows)  # not once a record, with windows made elsewhere
     assert square.outcome().correct < clean.outcome().correct
     assert square.about["gradient"] == "none"

@@ -20,6 +20,7 @@ from trainer.export.calibrate import Calibration, calibrate, operating_points
 from trainer.export.pack import export_run, read_run, thresholds
 from trainer.export.parity import Parity
 from trainer.models import compact, encode_decode, resnet
+from trainer.models.wrap import AttackModel
 from trainer.run import train
 
 SPEC = DataSpec("toy", ("a", "b", "c"), "uV", 100.0, 200)
@@ -211,11 +212,13 @@ def test_file_and_twin_share_the_temperature(run: Path, monkeypatch: pytest.Monk
     warm = export_run(run, run / "warm.bundle", parts=parts()).bundle
     assert warm.card["calibration"]["temperature"] == 4.0
     subject = open_subject(str(run / "warm.bundle"))
-    assert subject.twin.temperature == 4.0
     check_twin(subject.twin, warm, run)
     kernel, _ = read_run(run).classifier.get_layer("logits").get_weights()
     assert warm.head is not None
     assert np.allclose(warm.head["kernel"] * 4.0, kernel)
+    x = warm.vectors.windows
+    cold = AttackModel(read_run(run).twin, subject.steps).predict(x)
+    assert np.allclose(subject.twin.predict(x) * 4.0, cold, atol=1e-4)
 
 
 def test_the_card_holds_what_was_measured_of_this_bundle(run: Path, tmp_path: Path) -> None:

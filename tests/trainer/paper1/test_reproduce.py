@@ -115,7 +115,7 @@ def test_datasets_side_by_side(tmp_path: Path) -> None:
 
 
 def test_a_cell_of_another_recipe_is_made_again(tmp_path: Path) -> None:
-    from trainer.reproduce.cells import Cells
+    from trainer.cells import Cells
     from trainer.reproduce.iot.grid import Grid
     from trainer.reproduce.iot.nets import Nets
 

@@ -10,10 +10,10 @@ import pytest
 from scipy.stats import binomtest
 from typer.testing import CliRunner
 
+from trainer.cells import Cells
 from trainer.cli import app
 from trainer.errors import TrainingError
 from trainer.evaluate.paired import mcnemar, paired
-from trainer.reproduce.cells import Cells
 from trainer.reproduce.ecg_cells import BUDGETS, HONEST, PGD_SHOT, SAP_SHOT, SMOOTHING
 from trainer.reproduce.ecg_claims import CLAIMS, claims
 from trainer.reproduce.ecg_evidence import Evidence, keep_records

@@ -11,13 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from trainer.attacks.boundary import Walk
+from trainer.cells import Cells
 from trainer.cli import app
 from trainer.data.base import Dataset, DataSpec
 from trainer.defenses import registry
 from trainer.errors import TrainingError
 from trainer.recipe import read_recipe
 from trainer.reproduce import ecg_tables
-from trainer.reproduce.cells import Cells
 from trainer.reproduce.ecg import Target, reproduce
 from trainer.reproduce.ecg_cells import BUDGETS, HONEST, PGD_SHOT, SAP_SHOT, SMOOTHING, Grid, Shot
 from trainer.reproduce.ecg_nets import NETS, SCALES, Scale, nets_for, recipe_text

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from trainer.attacks.fgsm import FGSM
+from trainer.cells import Cells
 from trainer.errors import TrainingError
 from trainer.evaluate.ceiling import ceiling
-from trainer.reproduce.cells import Cells
 from trainer.reproduce.iot import suite
 from trainer.reproduce.iot.archive import Prepared, prepare
 from trainer.reproduce.iot.nets import Nets

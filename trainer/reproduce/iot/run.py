@@ -15,9 +15,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from trainer.cells import SETTINGS, Cells, write_json
 from trainer.errors import EvaluationError
 from trainer.evaluate.report import write_text
-from trainer.reproduce.cells import SETTINGS, Cells, write_json
 from trainer.reproduce.iot import drawings, examples, refusal, table4, workers
 from trainer.reproduce.iot.grid import Grid, MissingCellError
 from trainer.reproduce.iot.nets import Nets

@@ -5,13 +5,12 @@ Everything that passes between processes is a file: networks in the cache, cells
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from functools import partial
 from typing import TYPE_CHECKING
 
 from trainer.errors import TrainerError, TrainingError
+from trainer.grid import Processes
 
 if TYPE_CHECKING:
     from trainer.reproduce.iot.run import Call, Clock, Job
@@ -23,24 +22,12 @@ def spread(call: Call, batches: Sequence[Sequence[Job]], clock: Clock, after: Ca
     Raises:
         TrainingError: what a worker could not do, with its reason.
     """
-    with ProcessPoolExecutor(call.workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        running = {pool.submit(_make, call, k): batch for k, batch in enumerate(batches)}
-        try:
-            for future in as_completed(running):
-                problem = future.result()
-                if problem is not None:
-                    raise TrainingError(problem)
-                clock.done(*running[future])
-                after()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _one_thread() -> None:
-    """One thread a process: two that each want both cores only get in each other's way."""
-    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
-        os.environ[name] = "1"
+    with Processes(call.workers) as pool:
+        for number, problem in pool.map(partial(_make, call), range(len(batches))):
+            if problem is not None:
+                raise TrainingError(problem)
+            clock.done(*batches[number])
+            after()
 
 
 def _make(call: Call, number: int) -> str | None:
@@ -48,7 +35,7 @@ def _make(call: Call, number: int) -> str | None:
     from trainer.cli.common import load_keras, native_notes_hidden
 
     load_keras()
-    from trainer.reproduce.cells import Cells
+    from trainer.cells import Cells
     from trainer.reproduce.iot import run
 
     try:
