@@ -32,8 +32,8 @@ def read(file: Path) -> dict[str, Any]:
 def rows_of(subject: Subject, files: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     """Rows about ``subject`` of the card and of ``files`` (by name); of two for one cell that of more records.
 
-    Each row gets ``source``, ``data`` and ``seed``. Rows made through another model, or in another ball than that of
-    L-infinity, are left out: they are another situation.
+    Each row gets ``source``, ``data`` and ``seed``. Rows made through another model, in another ball than that of
+    L-infinity or with settings of their own are left out: they are another situation.
 
     Raises:
         EvaluationError: a file's row lacks a key, or is in another unit than the model's.
@@ -48,7 +48,7 @@ def rows_of(subject: Subject, files: Mapping[str, Mapping[str, Any]]) -> list[Ro
             continue
         for row in document["rows"]:
             _check(row, subject, name)
-            if row["accuracy"] is None or "ball" in row:
+            if row["accuracy"] is None or "ball" in row or "settings" in row:
                 continue
             key = (row["target"], row["attack"], float(row["epsilon"]))
             if key not in best or row["n"] >= best[key]["n"]:
