@@ -16,7 +16,7 @@ from typing import Any
 
 from docs.generated import write_or_check
 
-PROGRAMS = {"edge-agent": "edge.cli", "trainer": "trainer.cli", "firmware-bridge": "firmware_bridge.cli"}
+PROGRAMS = {"edge-agent": "edge.cli.commands", "trainer": "trainer.cli", "firmware-bridge": "firmware_bridge.cli"}
 PAGE = Path(__file__).resolve().parent / "cli.md"
 HEAD = """# Command reference
 

@@ -5,7 +5,6 @@ own thread between two looks at the stop, so that a terminal that stands still s
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from collections import deque
@@ -30,19 +29,6 @@ _BARS = " ▁▂▃▄▅▆▇█"
 # A sign, too: a colour alone says nothing on a screen without any.
 _STATUS = {"ok": ("✓", "green"), "suspect": ("!", "bold red"), "abstain": ("?", "yellow"), "": ("·", "dim")}
 _RANK = {"suspect": 0, "abstain": 1, "": 2, "ok": 3}
-
-
-def wanted(*, plain: bool, json_logs: bool, uses_stdout: bool) -> bool:
-    """Whether the view can be shown: a capable terminal that nothing else writes to, and rich is installed."""
-    if plain or json_logs or uses_stdout or not (sys.stdout.isatty() and sys.stderr.isatty()):
-        return False
-    if os.environ.get("TERM", "dumb") in ("", "dumb"):
-        return False
-    try:
-        import rich.live  # noqa: F401
-    except ImportError:
-        return False
-    return True
 
 
 def spark(store: LiveStore, name: str) -> str:

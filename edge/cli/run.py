@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable
 from types import FrameType
@@ -46,12 +47,10 @@ def run(
         _run_role(settings, lambda: stop.asked)
         return
     from edge.agent import Agent
-    from edge.cli import live as view
-    from edge.cli.show import line
     from edge.memory import one_arena
 
     uses_stdout = any(sink.kind == "stdout" for sink in settings.sink)
-    live_wanted = view.wanted(plain=plain, json_logs=settings.log.format == "json", uses_stdout=uses_stdout)
+    live_wanted = _can_show(plain=plain, json_logs=settings.log.format == "json", uses_stdout=uses_stdout)
     # The pipeline only puts verdicts here: a terminal that stands still must not hold it up.
     lines: deque[Result] = deque(maxlen=KEPT_VERDICTS)
     on_result = lines.append if plain and not uses_stdout else None
@@ -67,13 +66,17 @@ def run(
     def say() -> None:
         tick()
         while lines:
+            from edge.cli.show import line
+
             typer.echo(line(lines.popleft()))
 
     def is_asked() -> bool:
         return stop.asked
 
     if live_wanted:
-        with view.LiveView(agent) as picture:
+        from edge.cli.live import LiveView
+
+        with LiveView(agent) as picture:
 
             def draw() -> None:
                 tick()
@@ -83,6 +86,19 @@ def run(
     else:
         agent.run(is_asked, say)
         say()
+
+
+def _can_show(*, plain: bool, json_logs: bool, uses_stdout: bool) -> bool:
+    """Whether the live view can be shown: a capable terminal that nothing else writes to, and rich is installed."""
+    if plain or json_logs or uses_stdout or not (sys.stdout.isatty() and sys.stderr.isatty()):
+        return False
+    if os.environ.get("TERM", "dumb") in ("", "dumb"):
+        return False
+    try:
+        import rich.live  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def _run_role(settings: Settings, should_stop: Callable[[], bool]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge.bundle import signing
-from edge.cli import app
+from edge.cli.commands import app
 from edge.errors import BundleError
 from edge.models import pull
 from edge.models.folder import ModelError
