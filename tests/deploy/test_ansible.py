@@ -13,21 +13,17 @@ from typing import Any
 import pytest
 
 from tests.deploy.roots import Machine, copy, remove
+from tests.deploy.test_install_page import blocks
 
 pytestmark = [pytest.mark.systemd, pytest.mark.slow, pytest.mark.timeout(900)]
 
-ANSIBLE = Path(__file__).resolve().parents[2] / "deploy" / "ansible"
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
 
-def run(name: str, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    program = Path(sys.executable).with_name(name)
-    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+def run(command: str, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
-        [program, *words],
-        cwd=ANSIBLE,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PATH": path, **env},
+        ["sh", "-ec", command], cwd=folder, capture_output=True, text=True, env={**os.environ, "PATH": path, **env}
     )
 
 
@@ -40,13 +36,14 @@ def machine(gateway_root: Path, kept: Path) -> Iterator[Machine]:
 
 
 def test_the_linter_is_content():
-    done = run("ansible-lint", "--offline", "--profile", "production", "playbook.yml", "roles")
+    done = run("ansible-lint --offline --profile production playbook.yml roles", DEPLOY / "ansible")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_role_makes_a_gateway_and_then_changes_nothing(
     machine: Machine, debs: dict[str, Path], tmp_path: Path
 ):
+    """By the command of docs/install.md."""
     variables: dict[str, Any] = {
         "nspawn_leader": machine.leader, "nspawn_root": str(machine.root), "ansible_connection": "nspawn",
         "ansible_become": False, "ansible_python_interpreter": "/usr/bin/python3",
@@ -55,12 +52,13 @@ def test_the_role_makes_a_gateway_and_then_changes_nothing(
         "wavewall_config": '[node]\nid = "attic"\n\n[mqtt]\nport = 1\n',
     }  # fmt: skip
     inventory = {"gateways": {"hosts": {"attic": variables}}}
-    (tmp_path / "inventory.json").write_text(json.dumps(inventory))
+    (tmp_path / "inventory.yml").write_text(json.dumps(inventory))
+    (tmp_path / "deploy").symlink_to(DEPLOY)
     env = {
         "ANSIBLE_CONNECTION_PLUGINS": str(Path(__file__).with_name("connection")),
         "ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_HOME": str(tmp_path / "ansible"), "ANSIBLE_NOCOLOR": "1",
     }  # fmt: skip
-    first = run("ansible-playbook", "-i", str(tmp_path / "inventory.json"), "playbook.yml", **env)
+    first = run(blocks()["fleet"], tmp_path, **env)
     assert first.returncode == 0, first.stdout + first.stderr
     assert "s3cret" not in first.stdout
     machine.wait("wavewall-agent", "active", 20)
@@ -70,6 +68,6 @@ def test_the_role_makes_a_gateway_and_then_changes_nothing(
         "640",
     ]
     assert "LoadCredential=" in machine.run("systemctl cat wavewall-agent")
-    again = run("ansible-playbook", "-i", str(tmp_path / "inventory.json"), "playbook.yml", **env)
+    again = run(blocks()["fleet"], tmp_path, **env)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "changed=0" in again.stdout, again.stdout

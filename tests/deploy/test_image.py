@@ -88,6 +88,7 @@ print(len(names), len(ssl.create_default_context().get_ca_certs()), zoneinfo.Zon
     assert int(modules) > 150 and int(authorities) > 100 and zone == "Europe/Berlin"
     assert 'VERSION="12 (bookworm)"' in done.stdout
     assert "uid=990(wavewall)" in done.stdout
+    assert (root / "var/lib/wavewall").stat().st_uid == 990
     noted = {path.name for path in (root / "var/lib/dpkg/status.d").iterdir()}
     assert {"python3.11-minimal", "libc6", "libssl3"} <= noted
     assert all((root / "usr/share/doc" / name / "copyright").exists() for name in noted)
