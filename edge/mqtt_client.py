@@ -51,7 +51,8 @@ class Received:
 
 class BulkClient(Client):
     """Takes paho's arguments. `loop` is called by one thread, whatever it does is done in it; `publish`, `ack` and the
-    like by any. `on_received` takes messages, where it is set; `on_message` those with properties or QoS 2.
+    like by any. `on_received` takes messages and acknowledges them, where it is set (with `manual_ack` alone);
+    `on_message` those with properties or QoS 2.
     """
 
     on_received: Callable[[Received], object] | None = None

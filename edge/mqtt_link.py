@@ -238,7 +238,8 @@ class MqttLink:
         client.on_disconnect = self._disconnected
         if self._on_message is not None:
             client.on_message = self._message
-            client.on_received = self._received
+            if self._lasting:  # else paho acknowledges, which it does for messages that it took apart itself
+                client.on_received = self._received
         if self._on_published is not None:
             client.on_publish = self._published
         return client

@@ -7,11 +7,13 @@ import threading
 import time
 from dataclasses import dataclass
 
+import paho.mqtt.client as paho
 import pytest
 
 from benchmarks.mosquitto import free_port
 from edge.config import MqttSettings
 from edge.mqtt_link import FLAPS, BrokerError, MqttLink
+from tests.integration.rig import wait_for
 
 
 @dataclass
@@ -137,3 +139,38 @@ def test_the_queue_of_publishes_has_a_cap(monkeypatch: pytest.MonkeyPatch):
         made.publish("a", "b", qos=1)
     with pytest.raises(BrokerError, match="not sent"):
         made.publish("a", "b", qos=1)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("lasting", [False, True])
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+def test_more_messages_come_than_the_broker_leaves_unacknowledged(mosquitto: int, lasting: bool, version: str):
+    """It sends no more than twenty; a lasting link acknowledges itself, paho for the other."""
+    got: list[bytes] = []
+
+    def take(message) -> None:
+        got.append(message.payload)
+        if lasting:
+            made.ack(message)
+
+    settings = MqttSettings(host="127.0.0.1", port=mosquitto, version=version)
+    made = MqttLink(
+        settings, "me", lasting=lasting, on_message=take, on_connected=lambda: made.subscribe(["samples"])
+    )
+    stop, sent = threading.Event(), [b"%d" % number for number in range(60)]
+    thread = threading.Thread(target=made.run, args=(stop,))
+    thread.start()
+    try:
+        wait_for(lambda: made.subscribed, "the subscription")
+        sender = paho.Client(paho.CallbackAPIVersion.VERSION2, "sender")
+        sender.connect("127.0.0.1", mosquitto)
+        sender.loop_start()
+        for payload in sent:
+            sender.publish("samples", payload, qos=1)
+        wait_for(lambda: len(got) == len(sent), "all messages")
+        sender.disconnect()
+        sender.loop_stop()
+    finally:
+        stop.set()
+        thread.join(5)
+    assert got == sent
