@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from trainer.attacks.base import Attack
-from trainer.attacks.decision import starts
+from trainer.attacks.decision import START_QUERIES, starts
 from trainer.attacks.norms import Ball
 from trainer.data.base import Windows
 from trainer.errors import AttackError
@@ -160,10 +160,10 @@ class Boundary(Attack):
         self, *, epsilon: float | np.ndarray, queries: int = 1000, filter_length: int = 41, **common: Any
     ) -> None:
         super().__init__(epsilon=epsilon, **common)
-        if queries < 1:
-            raise ValueError("queries must be at least 1")
+        if queries <= START_QUERIES:
+            raise ValueError(f"queries must be more than {START_QUERIES}, which the start may take")
         hanning_taps(filter_length)
-        self.walk, self.steps = Walk(queries, filter_length), queries
+        self.walk, self.steps = Walk(queries - START_QUERIES, filter_length), queries
 
     def perturb(
         self, model: AttackModel, x: np.ndarray, y: np.ndarray, ball: Ball, rng: np.random.Generator

@@ -11,6 +11,7 @@ from trainer.attacks.norms import Ball
 from trainer.models.wrap import AttackModel
 
 GROWING = (1.0, 3.0, 10.0, 30.0, 100.0)  # noise to start from, in budgets
+START_QUERIES = 2 + len(GROWING)  # what ``starts`` asks for one record at most
 
 
 def wrong(model: AttackModel, x: np.ndarray, y: np.ndarray, ball: Ball) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from trainer.attacks.base import Attack
-from trainer.attacks.decision import starts, to_boundary, wrong
+from trainer.attacks.decision import START_QUERIES, starts, to_boundary, wrong
 from trainer.attacks.norms import Ball
 from trainer.attacks.waves import KNOTS, waves
 from trainer.models.wrap import AttackModel
@@ -59,7 +59,7 @@ class HopSkipJump(Attack):
         at, found = starts(model, x, y, ball, rng)
         movable = ball.epsilon.reshape(len(x), -1).max(1) > 0
         at[~found | ~movable] = x[~found | ~movable]
-        asked, turn = 7 + HALVINGS, 0  # the starts cost 7 at most
+        asked, turn = START_QUERIES + HALVINGS, 0
         rows = np.flatnonzero(found & movable & (ball.length(at - x)[:, 0, 0] > INSIDE))
         at[rows] = to_boundary(model, x[rows], at[rows], y[rows], ball.rows(rows), HALVINGS)
         while True:

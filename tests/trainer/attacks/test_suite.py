@@ -143,6 +143,22 @@ def test_budget_by_sample_and_channel(name: str) -> None:
     assert change[..., 0].max() > 5.0
 
 
+@pytest.mark.parametrize("name", [n for n in NAMES if registry.ATTACKS[n].queries_model])
+def test_no_more_is_asked_than_stated(name: str, exact: AttackModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, _, valid = windows(6)
+    y = exact.predict(x, valid).argmax(-1)
+    asked, answer = 0, exact.predict
+
+    def counted(x: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        nonlocal asked
+        asked += 1  # a call asks about each record once at most
+        return answer(x, valid)
+
+    monkeypatch.setattr(exact, "predict", counted)
+    few(name, epsilon=0.01, queries=150).run(exact, x, y, valid)
+    assert 120 < asked <= 150
+
+
 def test_batches_do_not_change_the_result(exact: AttackModel) -> None:
     x, y, valid = windows(70)  # one whole batch and a rest
     attack = registry.make("pgd", epsilon=10.0, steps=3)
