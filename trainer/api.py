@@ -122,7 +122,10 @@ def evaluate(
     _quiet()
     from trainer.cli.common import native_notes_hidden
     from trainer.data.registry import load_data as load
-    from trainer.evaluate.runner import Plan, Runner, check, rows_of
+    from trainer.evaluate.plan import Plan
+    from trainer.evaluate.rows import rows_of
+    from trainer.evaluate.runner import Runner
+    from trainer.evaluate.scope import check
     from trainer.evaluate.subject import open_subject
     from trainer.evaluate.windows import choose, fit
 

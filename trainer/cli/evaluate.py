@@ -148,7 +148,10 @@ def evaluate(
     from trainer.data.registry import load_data
     from trainer.errors import EvaluationError
     from trainer.evaluate import report, standard
-    from trainer.evaluate.runner import Plan, Runner, check, missing_labels, rows_of
+    from trainer.evaluate.plan import Plan
+    from trainer.evaluate.rows import rows_of
+    from trainer.evaluate.runner import Runner
+    from trainer.evaluate.scope import check, missing_labels
     from trainer.evaluate.subject import open_foreign, open_subject
     from trainer.evaluate.windows import choose, fit, read_names
 
@@ -237,7 +240,7 @@ def _targets(subject: Subject, chosen: TargetChoice) -> tuple[str, ...]:
 def _possible(subject: Subject, names: tuple[str, ...]) -> tuple[str, ...]:
     """The attacks that can be run; without a float twin those that need gradients are left out, and it is said."""
     from trainer.evaluate import standard
-    from trainer.evaluate.runner import needing_gradients
+    from trainer.evaluate.scope import needing_gradients
 
     if subject.twin_at is not None or not set(names) - {"clean"}:
         return names

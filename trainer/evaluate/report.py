@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.errors import EvaluationError
 
 if TYPE_CHECKING:
-    from trainer.evaluate.runner import Trial
+    from trainer.evaluate.plan import Trial
 
 COLUMNS = ("target", "attack", "epsilon", "accuracy", "95 % interval", "macro F1", "balanced", "warnings")
 

@@ -5,84 +5,24 @@ file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from trainer.data.base import Windows
-from trainer.errors import EvaluationError
 from trainer.evaluate import standard
 from trainer.evaluate.answers import Answers
-from trainer.evaluate.checks import CONFINED, Outcome, warnings_of
-from trainer.evaluate.intervals import wilson
-from trainer.evaluate.metrics import measure
+from trainer.evaluate.checks import CONFINED
 from trainer.evaluate.pieces import Answer, Errand, Piece, Share, answer
+from trainer.evaluate.plan import CLEAN, TARGETS, Plan, Trial
+from trainer.evaluate.scope import check, check_through, limits, reach
 from trainer.evaluate.subject import Subject
 
-CLEAN = "clean"
-TARGETS = ("float", "int8", "file")
 CHUNK = (
     64  # the attack engine's batch, so that every chunk is one compiled call; also the progress bar's step
 )
-# Records without any gradient count as wrong; above this share the figure would say more of them than of the
-# attack.
-MAX_ZERO_GRADIENT_SHARE = 0.01
 LEAST_COMPARED = 8  # records whose changes are alike before that is worth a warning
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to run: attacks by name, budgets in the window's units, targets (of ``TARGETS``) and the seed.
-
-    ``settings`` are by attack; ``ball`` holds norm, bounds and quantum for every attack (see ``Attack``).
-    """
-
-    attacks: tuple[str, ...] = (CLEAN,)
-    epsilons: tuple[float, ...] = ()
-    targets: tuple[str, ...] = ("float", "int8")
-    seed: int = 0
-    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    ball: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One attack at one budget against one target: the worst (n, class) probabilities found for each record.
-
-    ``noticed`` (n,): whether the device's verdict on them was other than "ok"; None where nothing judges.
-    ``drowned``, ``constant_gradient``, ``first_step``: see ``checks.Outcome``.
-    """
-
-    target: str
-    attack: str
-    epsilon: float
-    about: Mapping[str, Any]
-    y: np.ndarray
-    probabilities: np.ndarray
-    zero_gradient: np.ndarray
-    noticed: np.ndarray | None = None
-    drowned: bool = False
-    constant_gradient: bool = False
-    first_step: float | None = None
-
-    @property
-    def prediction(self) -> np.ndarray:
-        return np.asarray(self.probabilities.argmax(axis=1))
-
-    @property
-    def refused(self) -> bool:
-        """Too many records had no gradient for the figure to mean anything."""
-        return float(self.zero_gradient.mean()) > MAX_ZERO_GRADIENT_SHARE
-
-    def outcome(self) -> Outcome:
-        correct = int((self.prediction == self.y).sum())
-        share = float(self.zero_gradient.mean())
-        return Outcome(
-            self.target, self.attack, self.epsilon, int(self.about["steps"]), len(self.y), correct, share,
-            self.drowned, self.constant_gradient, self.first_step,
-        )  # fmt: skip
 
 
 class Runner:
@@ -114,7 +54,7 @@ class Runner:
         self.share = share
         self.through = through
         if undefended is not None:
-            _check_through(subject, undefended)
+            check_through(subject, undefended)
         self.undefended = undefended
         if through is not None and set(plan.attacks) - {CLEAN}:
             _ = through.twin  # without one, say so before any work
@@ -167,7 +107,7 @@ class Runner:
             if member.every_surrogate and turned:
                 strongest = max(turned, key=lambda gradient: turned[gradient])
             after = {name: worst.correct for name, worst in work.answers.items()}
-            first = not told
+            first = not any(m["attacked"] for m in told)
             told.append(
                 {
                     "attack": member.label,
@@ -300,92 +240,6 @@ class _Work:
         return np.flatnonzero(np.any(open_, axis=0))
 
 
-def reach(windows: Windows) -> float:
-    """How far the signal goes from its middle, in the windows' units: the median over records of the largest distance.
-
-    A budget of that size can make any record of any other.
-    """
-    found = []
-    for x, valid in zip(windows.x, windows.valid, strict=True):
-        used = x[valid]
-        found.append(float(np.abs(used - np.median(used, axis=0)).max()) if len(used) else 0.0)
-    return float(np.median(found))
-
-
-def missing_labels(windows: Windows) -> tuple[str, ...]:
-    """Classes of the model that none of the records has."""
-    present = set(windows.y.tolist())
-    return tuple(label for i, label in enumerate(windows.spec.labels) if i not in present)
-
-
-def limits(subject: Subject) -> dict[str, float | None]:
-    """What the joint attack stays below: the thresholds in the bundle's manifest; none without a bundle."""
-    if subject.bundle is None:
-        return {}
-    decision = subject.bundle.manifest.decision
-    return {
-        "residual": decision.suspect_residual,
-        "disagreement": decision.suspect_disagreement,
-        "score": decision.abstain_score,
-    }
-
-
-def needing_gradients(names: Sequence[str]) -> tuple[str, ...]:
-    """Of these attacks, those that a model without a float twin cannot have."""
-    from trainer.attacks.registry import ATTACKS
-
-    return tuple(name for name in names if name in ATTACKS and ATTACKS[name].gradient != "none")
-
-
-def check(subject: Subject, plan: Plan, through: Subject | None = None) -> None:
-    """Refuse a plan before any work is done.
-
-    Raises:
-        EvaluationError: an unknown target, an int8 target without an int8 file, attacks without a budget, or
-            an attack made through a model of other windows or classes.
-        AttackError: an unknown attack or a budget that is none.
-    """
-    for target in plan.targets:
-        if target not in TARGETS:
-            raise EvaluationError(f"unknown target {target!r}; choose float, int8, file or both")
-    if set(plan.targets) & {"int8", "file"} and subject.device is None and subject.foreign is None:
-        raise EvaluationError(
-            f"{subject.name}: a run has no int8 file; make one with `trainer export`, or use --target float"
-        )
-    if "int8" in plan.targets and subject.quantization != "int8":
-        raise EvaluationError(
-            f"{subject.name}: its file is quantized as {subject.quantization!r}, not int8; export it with "
-            "--quantize int8, or use --target file"
-        )
-    if through is not None:
-        _check_through(subject, through)
-    named = [name for name in plan.attacks if name != CLEAN]
-    if not named:
-        return
-    if not plan.epsilons:
-        raise EvaluationError("attacks need a budget: give --epsilon in the data's units")
-    if standard.NAME in named and plan.ball:
-        raise EvaluationError(
-            f"'{standard.NAME}' is one suite for all: without --norm, --bounds and --quantum; name attacks one by one"
-        )
-    from trainer.attacks.registry import make
-
-    for name in named:
-        for epsilon in plan.epsilons:
-            given = {**plan.ball, **plan.settings.get(name, {})}
-            make("pgd" if name == standard.NAME else name, epsilon=epsilon, **given)
-
-
-def _check_through(subject: Subject, through: Subject) -> None:
-    for key in ("units", "rate_hz", "window_samples", "channels", "labels"):
-        own, other = getattr(subject.spec, key), getattr(through.spec, key)
-        if own != other:
-            raise EvaluationError(
-                f"{through.name}: {key} is {other}, that of {subject.name} is {own}; attacks made on one do not fit "
-                "the other"
-            )
-
-
 def describe(attack: Any | None, epsilon: float) -> dict[str, Any]:
     """``steps``, ``step_size`` and ``restarts`` of an attack; a one-step attack steps by epsilon."""
     if attack is None:
@@ -408,49 +262,3 @@ def gradient_text(gradients: Sequence[str], *, transferred: bool) -> str:
     exact = list(gradients) == ["exact"]
     text = "exact" if exact else "bpda:" + "+".join(name.removeprefix("bpda:") for name in gradients)
     return f"transfer:{text}" if transferred else text
-
-
-def rows_of(trials: Sequence[Trial], units: str) -> list[dict[str, Any]]:
-    """The JSON rows of the trials, with masking warnings; figures are null where the gradient was zero."""
-    outcomes = [trial.outcome() for trial in trials]
-    return [_row(t, outcome, trials, outcomes, units) for t, outcome in zip(trials, outcomes, strict=True)]
-
-
-def _detected(trial: Trial, trials: Sequence[Trial]) -> dict[str, int]:
-    """Records that the attack turned (right in the clean row, where there is one), and how many of them unnoticed."""
-    clean = next((t for t in trials if t.attack == CLEAN and t.target == trial.target), None)
-    turned = trial.prediction != trial.y
-    if clean is not None:
-        turned &= clean.prediction == clean.y
-    assert trial.noticed is not None
-    return {"turned": int(turned.sum()), "unnoticed": int((turned & ~trial.noticed).sum())}
-
-
-def _row(
-    trial: Trial, outcome: Outcome, trials: Sequence[Trial], outcomes: Sequence[Outcome], units: str
-) -> dict[str, Any]:
-    metrics = measure(trial.y, trial.prediction, trial.probabilities.shape[1])
-    low, high = wilson(metrics.correct, metrics.n)
-    figures = {
-        "accuracy": metrics.accuracy,
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "macro_f1": metrics.macro_f1,
-        "balanced_accuracy": metrics.balanced_accuracy,
-        "confusion": metrics.confusion.tolist(),
-    }
-    return {
-        "target": trial.target,
-        "attack": trial.attack,
-        "epsilon": trial.epsilon,
-        "units": units,
-        "n": metrics.n,
-        **(dict.fromkeys(figures) if trial.refused else figures),
-        "steps": trial.about["steps"],
-        "step_size": trial.about["step_size"],
-        "restarts": trial.about["restarts"],
-        "gradient": trial.about["gradient"],
-        **{key: trial.about[key] for key in ("suite", "ball", "settings") if key in trial.about},
-        **({"detector": _detected(trial, trials)} if trial.attack == "joint" and trial.noticed is not None else {}),
-        "warnings": warnings_of(outcome, outcomes),
-    }

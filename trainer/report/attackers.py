@@ -11,7 +11,8 @@ from trainer.attacks.joint import Joint
 from trainer.attacks.pgd import PGD
 from trainer.data.base import Windows
 from trainer.evaluate.answers import candidates
-from trainer.evaluate.runner import CHUNK, limits
+from trainer.evaluate.runner import CHUNK
+from trainer.evaluate.scope import limits
 from trainer.evaluate.subject import Subject
 from trainer.report.detector import Seen, look
 

@@ -10,7 +10,10 @@ import numpy as np
 
 from trainer.data.base import Dataset, Windows
 from trainer.evaluate.calibration import calibration_error, error_interval, reliability
-from trainer.evaluate.runner import CLEAN, Plan, Runner, Trial, describe, needing_gradients, rows_of
+from trainer.evaluate.plan import CLEAN, Plan, Trial
+from trainer.evaluate.rows import rows_of
+from trainer.evaluate.runner import Runner, describe
+from trainer.evaluate.scope import needing_gradients
 from trainer.evaluate.subject import Subject
 from trainer.evaluate.targets import FloatTarget
 from trainer.evaluate.windows import choose, fit

@@ -10,7 +10,9 @@ import pytest
 from keras import ops
 
 from trainer.data.base import DataSpec, Windows
-from trainer.evaluate.runner import Plan, Runner, rows_of
+from trainer.evaluate.plan import Plan
+from trainer.evaluate.rows import rows_of
+from trainer.evaluate.runner import Runner
 from trainer.evaluate.subject import Subject
 from trainer.models.wrap import AttackModel
 

@@ -14,7 +14,7 @@ from trainer.cli import app
 from trainer.data.base import DataSpec, Windows
 from trainer.data.registry import load_data
 from trainer.evaluate.first_step import first_step
-from trainer.evaluate.runner import missing_labels, reach
+from trainer.evaluate.scope import missing_labels, reach
 
 
 def trainer(*arguments: object) -> Result:

@@ -21,7 +21,9 @@ from tests.trainer.training.test_run import RECIPE, parts
 from trainer.data.base import Dataset, DataSpec, Windows
 from trainer.errors import EvaluationError
 from trainer.evaluate import pieces, report
-from trainer.evaluate.runner import Plan, Runner, Trial, rows_of
+from trainer.evaluate.plan import Plan, Trial
+from trainer.evaluate.rows import rows_of
+from trainer.evaluate.runner import Runner
 from trainer.evaluate.subject import Subject, open_subject
 from trainer.evaluate.targets import DeviceTarget
 from trainer.evaluate.windows import fit

@@ -12,7 +12,10 @@ from trainer.data.base import DataSpec, Windows
 from trainer.errors import EvaluationError
 from trainer.evaluate import standard
 from trainer.evaluate.pieces import Asked
-from trainer.evaluate.runner import Plan, Runner, limits, rows_of
+from trainer.evaluate.plan import Plan
+from trainer.evaluate.rows import rows_of
+from trainer.evaluate.runner import Runner
+from trainer.evaluate.scope import limits
 from trainer.evaluate.standard import Member
 from trainer.evaluate.subject import Subject
 from trainer.evaluate.targets import DeviceTarget
@@ -108,3 +111,17 @@ def test_joint_rows_tell_what_went_unnoticed_and_l2_rows_their_ball(
     l2 = Plan(("pgd",), (4.0,), ("float",), ball={"norm": "l2"}, settings={"pgd": {"steps": 4}})
     row = rows_of(Runner(subject, windows, l2).run(), "1")[0]
     assert row["ball"] == {"norm": "l2"}
+
+
+@pytest.mark.slow
+def test_without_a_twin_the_suite_asks_the_file(
+    subject: Subject, windows: Windows, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:
+    from dataclasses import replace
+
+    monkeypatch.setattr(standard, "members", lambda spec: SHORT)
+    lone = replace(subject, twin_at=None)
+    row = rows_of(Runner(lone, windows, Plan(("standard",), (0.8,), ("int8",))).run(), "1")[0]
+    members = {m["attack"]: m for m in row["suite"]["members"]}
+    assert [name for name, m in members.items() if m["attacked"]] == ["square"]
+    assert members["square"]["turned"]["int8"] == len(windows) - round(row["accuracy"] * len(windows))

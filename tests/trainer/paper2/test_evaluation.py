@@ -19,7 +19,9 @@ from trainer.data.base import Windows
 from trainer.errors import EvaluationError
 from trainer.evaluate import report
 from trainer.evaluate.drops import drops, f1_by_label, over_runs, performance_drop
-from trainer.evaluate.runner import Plan, Runner, rows_of
+from trainer.evaluate.plan import Plan
+from trainer.evaluate.rows import rows_of
+from trainer.evaluate.runner import Runner
 from trainer.evaluate.subject import Subject
 from trainer.models.wrap import AttackModel
 
@@ -114,6 +116,7 @@ def test_the_file_names_the_model_attacked() -> None:
         "through",
         "data",
         "seed",
+        "wavewall",
         "rows",
     ]
     assert "through" not in json.loads(report.to_json("a", "d", 0, []))
