@@ -123,8 +123,9 @@ def measure(
         agent.flow.work_off(items)
         done = 0
         for runner in agent.runners:
-            # In an agent the runner's thread sleeps until there is a result.
-            entries = runner.spool.peek(64, 0.0) if len(runner.spool) else []
+            if not len(runner.spool):
+                continue  # in an agent its thread sleeps
+            entries = runner.spool.peek(64, 0.0)
             for entry in entries:
                 entry.result.to_json()  # the same text goes to `result` and `last`
             runner.spool.remove([entry.key for entry in entries])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import struct
-import sys
 import zlib
 from dataclasses import dataclass
 from typing import Final
@@ -30,7 +29,6 @@ BLOCK, MARK, ERASED = 1, 2, 3
 _END, _LEAD_OFF, _ALIGNED, _INT16 = 1, 2, 4, 8
 # 2^18 samples of 64 channels in float32 would be 64 MiB, the largest block that a source makes.
 MAX_PAYLOAD: Final = (1 << 26) + 4096
-_LITTLE: Final = sys.byteorder == "little"
 _MAX_KNOWN = 4096  # descriptions kept by their bytes: ids come from outside
 
 
@@ -77,14 +75,12 @@ class Encoder:
             text = self._known[key] = json.dumps(key, separators=(",", ":")).encode()
         flags = _END * block.end | _LEAD_OFF * block.lead_off | _ALIGNED * aligned
         values = block.values
-        # What an ADC gave in whole units takes half the room; NaN and what does not fit compares unequal. (The caller
-        # keeps numpy from warning of it: that costs more than the rest, and is done once for many blocks.)
-        small = values.astype(np.int16)
-        if not np.count_nonzero(small != values):
+        # What an ADC gave in whole units takes half the room; NaN and what does not fit comes back as other bytes. (The
+        # caller keeps numpy from warning of it: that costs more than the rest, and is done once for many blocks.)
+        small, data = values.astype("<i2"), values.astype("<f4", copy=False).tobytes()
+        if small.astype("<f4").tobytes() == data:
             flags |= _INT16
-            data = small.tobytes() if _LITTLE else small.astype("<i2").tobytes()
-        else:
-            data = values.astype("<f4", copy=False).tobytes()
+            data = small.tobytes()
         fixed = _BLOCK.pack(
             len(text), flags, min(block.crc_errors, 0xFFFFFFFF), block.first_index, origin, block.t0, arrival
         )

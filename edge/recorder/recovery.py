@@ -59,7 +59,9 @@ class Progress:
         stream of high priority may overtake another.
         """
         with self._lock:
-            if self._under_way and number >= self._under_way[0]:
+            if self._under_way and number == self._under_way[0] and not self._overtook:  # nearly always
+                self._answered = self._under_way.popleft()
+            elif self._under_way and number >= self._under_way[0]:
                 self._overtook.add(number)
                 while self._under_way and self._under_way[0] in self._overtook:
                     self._answered = self._under_way.popleft()
