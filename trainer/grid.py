@@ -112,6 +112,11 @@ def _one_thread() -> None:
     os.environ.update(ONE_THREAD)
 
 
+def _alone(work: Callable[[T], R], task: T) -> R:
+    _one_thread()
+    return work(task)
+
+
 class Ray:
     """A Ray cluster (extra ``ray``): one processor for each task; Ray does a dead worker's or machine's tasks again.
 
@@ -130,10 +135,10 @@ class Ray:
         self._ray = ray
         _reach(address)
         try:
-            ray.init(address, log_to_driver=False, runtime_env={"env_vars": ONE_THREAD}, logging_level="ERROR")
+            ray.init(address, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, ValueError, RuntimeError) as error:
-            told = str(error).strip().splitlines()
-            raise TrainerError(f"{address}: no Ray cluster answers: {told[0] if told else error!r}") from error
+            told = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
+            raise TrainerError(f"{address}: no Ray cluster answers: {told[-1]}") from error
 
     def map(self, work: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[int, R]]:
         """As ``Pool.map``.
@@ -142,8 +147,8 @@ class Ray:
             TrainerError: a task was lost more often than Ray tries.
         """
         ray = self._ray
-        remote = ray.remote(num_cpus=1, max_retries=MAX_DEATHS)(work)
-        pending = {remote.remote(task): at for at, task in enumerate(tasks)}
+        remote = ray.remote(num_cpus=1, max_retries=MAX_DEATHS)(_alone)
+        pending = {remote.remote(work, task): at for at, task in enumerate(tasks)}
         while pending:
             done, _ = ray.wait(list(pending), num_returns=1)
             try:
@@ -153,6 +158,10 @@ class Ray:
             except ray.exceptions.RayError as error:
                 raise TrainerError(f"the Ray cluster lost a task for good: {str(error).splitlines()[0]}") from error
             yield pending.pop(done[0]), result
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """What Ray says of the cluster's machines."""
+        return list(self._ray.nodes())
 
     def __enter__(self) -> Ray:
         return self
