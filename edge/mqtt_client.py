@@ -23,7 +23,7 @@ from typing import Any
 from paho.mqtt.client import Client, MQTTMessageInfo
 from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 
-# Some ninety messages of a second of ECG; the broker sends no more than `receive_maximum` unacknowledged ones.
+# Some twenty messages of a second of ECG; the broker sends no more than `receive_maximum` unacknowledged ones.
 READ_BYTES = 1 << 14
 # Acknowledged after so many, while more of them are at hand, so that the broker goes on sending.
 ACK_EVERY = 32
