@@ -151,6 +151,7 @@ class Agent:
         """
         self._start()
         try:
+            self._tell_ready()  # a short recording is over before the first look
             while not should_stop() and not self._done():
                 self._tell_ready()
                 self.updater.tick()
