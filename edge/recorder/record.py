@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
@@ -29,6 +31,7 @@ BLOCK, MARK, ERASED = 1, 2, 3
 _END, _LEAD_OFF, _ALIGNED, _INT16 = 1, 2, 4, 8
 # 2^18 samples of 64 channels in float32 would be 64 MiB, the largest block that a source makes.
 MAX_PAYLOAD: Final = (1 << 26) + 4096
+_MAX_TOGETHER = 1 << 18  # samples looked at in one go: a megabyte
 _MAX_KNOWN = 4096  # descriptions kept by their bytes: ids come from outside
 
 
@@ -66,7 +69,17 @@ class Encoder:
     def __init__(self) -> None:
         self._known: dict[Description, bytes] = {}
 
-    def block(self, number: int, block: SampleBlock, *, aligned: bool, origin: int, arrival: float) -> bytes:
+    def block(
+        self,
+        number: int,
+        block: SampleBlock,
+        *,
+        aligned: bool,
+        origin: int,
+        arrival: float,
+        whole: bytes | None = None,
+    ) -> bytes:
+        """`whole`: its samples as int16, where `whole_units` has found that they are."""
         key = (block.stream, block.epoch, block.rate_hz, block.channels, block.units)
         text = self._known.get(key)
         if text is None:
@@ -74,13 +87,11 @@ class Encoder:
                 self._known.clear()
             text = self._known[key] = json.dumps(key, separators=(",", ":")).encode()
         flags = _END * block.end | _LEAD_OFF * block.lead_off | _ALIGNED * aligned
-        values = block.values
-        # What an ADC gave in whole units takes half the room; NaN and what does not fit comes back as other bytes. (The
-        # caller keeps numpy from warning of it: that costs more than the rest, and is done once for many blocks.)
-        small, data = values.astype("<i2"), values.astype("<f4", copy=False).tobytes()
-        if small.astype("<f4").tobytes() == data:
+        data = _int16(block.values) if whole is None else whole
+        if data is None:
+            data = block.values.astype("<f4", copy=False).tobytes()
+        else:
             flags |= _INT16
-            data = small.tobytes()
         fixed = _BLOCK.pack(
             len(text), flags, min(block.crc_errors, 0xFFFFFFFF), block.first_index, origin, block.t0, arrival
         )
@@ -92,6 +103,30 @@ class Encoder:
     def erased(self, number: int, tombstone: bytes) -> bytes:
         """`tombstone`: JSON, see erase.py."""
         return _sealed(ERASED, number, tombstone)
+
+
+def whole_units(blocks: Sequence[SampleBlock]) -> list[bytes | None]:
+    """Of each block its samples as int16 if all blocks hold whole units, else nothing of any: for `Encoder.block`.
+
+    Together, as numpy takes for three hundred samples hardly longer than for one. As there, numpy may warn of NaN.
+    """
+    counts = [block.values.size for block in blocks]
+    if sum(counts) <= _MAX_TOGETHER:
+        data = _int16(np.concatenate([block.values.ravel() for block in blocks]))
+        if data is not None:
+            ends = [2 * end for end in accumulate(counts)]
+            return [data[end - 2 * count : end] for end, count in zip(ends, counts, strict=True)]
+    return [None] * len(counts)
+
+
+def _int16(values: np.ndarray) -> bytes | None:
+    """What an ADC gave in whole units takes half the room; NaN and what does not fit comes back as other bytes. (The
+    caller keeps numpy from warning of it: that costs more than the rest, and is done once for many blocks.)
+    """
+    small = values.astype("<i2")
+    if small.astype("<f4").tobytes() == values.astype("<f4", copy=False).tobytes():
+        return small.tobytes()
+    return None
 
 
 def _sealed(kind: int, number: int, payload: bytes) -> bytes:

@@ -20,7 +20,7 @@ import numpy as np
 from edge.clock import SYSTEM_CLOCK, Clock
 from edge.metrics import Metrics
 from edge.recorder.files import LOOK_S, Files
-from edge.recorder.record import Encoder, Mark
+from edge.recorder.record import Encoder, Mark, whole_units
 from edge.recorder.tracks import Tracks
 from edge.types import SampleBlock
 from edge.warnings_once import WarnOnce
@@ -199,7 +199,8 @@ class Recorder:
         """Write a group and tell its senders, whatever came of it."""
         self._writing_since, self._writing = time.monotonic(), group
         with np.errstate(invalid="ignore"):
-            parts = [self._encode(w) for w in group]
+            whole = whole_units([w.block for w in group])
+            parts = [self._encode(w, small) for w, small in zip(group, whole, strict=True)]
         if self._mark is not None:
             # Marks share the number of the block before them: they are not part of the count.
             parts.append(self._encoder.mark(group[-1].number, self._mark))
@@ -224,9 +225,11 @@ class Recorder:
             self._held.clear()
             self._held_bytes = 0
 
-    def _encode(self, w: _Waiting) -> bytes:
+    def _encode(self, w: _Waiting, whole: bytes | None) -> bytes:
         origin = self._tracks.origin(w.block)
-        return self._encoder.block(w.number, w.block, aligned=w.aligned, origin=origin, arrival=w.arrival)
+        return self._encoder.block(
+            w.number, w.block, aligned=w.aligned, origin=origin, arrival=w.arrival, whole=whole
+        )
 
     def _write(self, first: int, data: bytes, last: int) -> bool:
         """On the disk, or False."""

@@ -26,7 +26,17 @@ from edge.recorder import files as files_module
 from edge.recorder import writer as writer_module
 from edge.recorder.erase import tombstones
 from edge.recorder.reading import Choice, recorded, runs
-from edge.recorder.record import BLOCK, MARK, Decoder, Encoder, Mark, RecordError, open_record, read_mark
+from edge.recorder.record import (
+    BLOCK,
+    MARK,
+    Decoder,
+    Encoder,
+    Mark,
+    RecordError,
+    open_record,
+    read_mark,
+    whole_units,
+)
 from edge.recorder.recovery import Progress, find, owed
 from edge.recorder.segments import list_segments, read_records, read_segment
 from edge.recorder.tracks import Tracks
@@ -74,6 +84,11 @@ BLOCKS = [
 ]
 
 
+def whole(each: SampleBlock) -> bool:
+    v = each.values
+    return bool(np.all((v == np.rint(v)) & (v >= -32_768) & (v <= 32_767)))
+
+
 @pytest.mark.parametrize("each", BLOCKS)
 def test_a_block_comes_back_as_it_was(each: SampleBlock):
     with np.errstate(invalid="ignore"):
@@ -90,6 +105,19 @@ def test_whole_numbers_take_half_the_room():
         for v in (np.arange(1000), np.arange(1000) + 0.5)
     )
     assert whole < 0.6 * parts
+
+
+@pytest.mark.parametrize("group", [BLOCKS, [b for b in BLOCKS if whole(b)], [block(np.ones(200_000))] * 2])
+def test_blocks_looked_at_together_give_the_same_records(group: list[SampleBlock]):
+    told = {"aligned": False, "origin": 0, "arrival": 0.0}
+    with np.errstate(invalid="ignore"):
+        together = [
+            Encoder().block(1, each, **told, whole=small)
+            for each, small in zip(group, whole_units(group), strict=True)
+        ]
+        assert together == [Encoder().block(1, each, **told) for each in group]
+    if all(map(whole, group)) and sum(each.values.size for each in group) < 1 << 18:
+        assert None not in whole_units(group)
 
 
 def test_every_cut_and_every_altered_byte_is_found():
