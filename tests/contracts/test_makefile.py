@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TOOLS = ("bash", "make", "python3", "cat", "awk", "sh")
 PROGRAMS = (
     "mosquitto",
@@ -127,23 +129,26 @@ def test_ci_script_is_valid_and_stops_at_errors(repository: Path):
         assert step in text
 
 
-def test_a_skip_fails_ci_and_only_ci(repository: Path, tmp_path: Path):
+@pytest.mark.parametrize("processes", [[], ["-n", "2"]], ids=["one process", "two processes"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "def test_it():\n    pytest.skip('no data here')\n",
+        "pytest.skip('no data here', allow_module_level=True)\n",
+    ],
+    ids=["test", "file"],
+)
+def test_a_skip_fails_ci_and_only_ci(repository: Path, tmp_path: Path, body: str, processes: list[str]):
     test = tmp_path / "test_one.py"
-    test.write_text("import pytest\n\ndef test_it():\n    pytest.skip('no data here')\n")
+    test.write_text(f"import pytest\n\n{body}")
+    (tmp_path / "test_two.py").write_text("def test_two():\n    pass\n")
     shutil.copy(repository / "tests" / "conftest.py", tmp_path / "conftest.py")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        f"--rootdir={tmp_path}",
-        str(test),
-    ]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", *processes]
     env = {**os.environ, "PYTHONPATH": str(repository)}
-    plain = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60, env=env)
-    strict = subprocess.run([*command, "--no-skips"], capture_output=True, text=True, cwd=tmp_path, timeout=60, env=env)
+    plain, strict = (
+        subprocess.run([*command, *more], capture_output=True, text=True, cwd=tmp_path, timeout=60, env=env)
+        for more in ([], ["--no-skips"])
+    )
     assert plain.returncode == 0, plain.stdout
     assert strict.returncode == 1, strict.stdout
-    assert "test_one.py::test_it" in strict.stdout
+    assert "test_one.py" in strict.stdout.partition("skipped tests fail this run")[2]

@@ -95,6 +95,12 @@ def test_a_replay_is_played_to_its_end(flags: dict[str, Any], recording: Path, t
     assert len({r.id for r in got}) == WINDOWS
 
 
+def test_what_ends_before_the_first_look_was_ready(flags: dict[str, Any], caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.INFO):
+        agent(flags, Fed([])).run(lambda: True)
+    assert "ready in" in caplog.text
+
+
 def test_the_same_record_again_gives_the_same_ids(flags: dict[str, Any], recording: Path, tmp_path: Path):
     for _ in range(2):
         agent({**flags, "source": [f"replay:{recording}"]}).run(stop_when(lambda: False))

@@ -11,22 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
 
 from edge.bundle import read_bundle
 from edge.bundle.signing import load_public_key
+from tests.trainer.commands import good, trainer
 from tests.trainer.training.test_run import RECIPE, parts
-from trainer.cli import app
-
-
-def trainer(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def good(*arguments: object) -> Result:
-    result = trainer(*arguments)
-    assert result.exit_code == 0, f"{result.output}{result.stderr}{result.exception!r}"
-    return result
 
 
 @pytest.fixture(scope="module")

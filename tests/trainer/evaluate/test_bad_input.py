@@ -7,18 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
+from tests.trainer.commands import trainer
 from tests.trainer.foreign.test_wrap import RATE, SPEC, classifier, series, tflite
-from trainer.cli import app
 from trainer.data.base import DataSpec, Windows
 from trainer.data.registry import load_data
 from trainer.evaluate.first_step import first_step
 from trainer.evaluate.scope import missing_labels, reach
-
-
-def trainer(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")

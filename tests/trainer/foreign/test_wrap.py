@@ -9,11 +9,10 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from typer.testing import CliRunner, Result
 
 import edge
 from edge.pipeline.golden import load_verified
-from trainer.cli import app
+from tests.trainer.commands import trainer
 from trainer.errors import ExportError, TrainerError
 from trainer.foreign import keras_model, tflite_graph, windows
 from trainer.foreign.spec import WindowFile, read_window_file
@@ -85,10 +84,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def file(**changes: object) -> WindowFile:
     return WindowFile.model_validate({**SPEC, **changes})
-
-
-def trainer(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.mark.slow

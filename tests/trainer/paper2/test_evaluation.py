@@ -11,10 +11,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
+from tests.trainer.commands import good
 from tests.trainer.paper2.conftest import TOY, toy_parts
-from trainer.cli import app
 from trainer.data.base import Windows
 from trainer.errors import EvaluationError
 from trainer.evaluate import report
@@ -131,11 +130,6 @@ def test_train_both_stages_and_evaluate_through_the_first(
     names = [TOY.labels[i] for i in training.y]
     np.savez(tmp_path / "toy.npz", x=x, y=names, labels=np.array(TOY.labels), rate_hz=50.0, units="uV")
 
-    def good(*arguments: object) -> str:
-        result = CliRunner().invoke(app, [str(a) for a in arguments])
-        assert result.exit_code == 0, result.output
-        return result.output
-
     first = recipe("first", defense='name = "distillation"', sections="[distillation]\nstage = 1")
     second = recipe(
         "second",
@@ -150,7 +144,7 @@ def test_train_both_stages_and_evaluate_through_the_first(
         "evaluate", two, "--data", data, "--split", "val", "--target", "float", "--attacks", "clean,sap",
         "--epsilon", "10", "--through", one, "--json", out,
     )  # fmt: skip
-    assert "attacked through toy" in told
+    assert "attacked through toy" in told.output
     written = json.loads(out.read_text())
     assert written["through"] == "toy"
     assert [row["attack"] for row in written["rows"]] == ["clean", "sap"]

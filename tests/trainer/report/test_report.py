@@ -11,25 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
 
+from tests.trainer.commands import good, trainer
 from tests.trainer.training.test_run import RECIPE, parts
-from trainer.cli import app
 from trainer.evaluate.calibration import calibration_error, fit_temperature, likelihood_loss, reliability
 from trainer.evaluate.intervals import wilson
 from trainer.export.pack import export_run
 from trainer.report import detector
 from trainer.run import train
-
-
-def trainer(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def good(*arguments: object) -> Result:
-    result = trainer(*arguments)
-    assert result.exit_code == 0, f"{result.output}{result.stderr}{result.exception!r}"
-    return result
 
 
 @pytest.fixture(scope="module")
