@@ -101,6 +101,13 @@ def test_what_ends_before_the_first_look_was_ready(flags: dict[str, Any], caplog
     assert "ready in" in caplog.text
 
 
+def test_a_quiet_moment_gives_memory_back(flags: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
+    looks: list[int] = []
+    monkeypatch.setattr("edge.memory.HighWater.look", lambda water: looks.append(1))
+    agent(flags, Fed([block(signal(400))], stay=True)).run(stop_when(lambda: bool(looks)))
+    assert looks
+
+
 def test_the_same_record_again_gives_the_same_ids(flags: dict[str, Any], recording: Path, tmp_path: Path):
     for _ in range(2):
         agent({**flags, "source": [f"replay:{recording}"]}).run(stop_when(lambda: False))

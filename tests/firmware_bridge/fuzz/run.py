@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.firmware_bridge.fuzz.target import corpus, one_input
 
 MAX_BYTES = 4096
+KEPT = Path("out") / "fuzz-wire"  # what libFuzzer fails on
 
 
 def mutated(seed: int, count: int | None, seconds: float) -> int:
@@ -91,7 +92,9 @@ def guided(seconds: float, folder: Path) -> None:
         f"-max_len={MAX_BYTES}",
         "-rss_limit_mb=1024",
         "-timeout=10",
+        f"-artifact_prefix={KEPT}/",
     ]
+    KEPT.mkdir(parents=True, exist_ok=True)
     atheris.Setup([sys.argv[0], *limits, str(folder)], target.one_input)
     atheris.Fuzz()
 
