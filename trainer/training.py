@@ -222,13 +222,13 @@ class Trainer:
             raw, x = x, prepare(x, valid, self.preprocess)
             target = np.full((len(index), classes), smoothing / classes, np.float32)
             target[np.arange(len(index)), self.data.y[index]] += 1.0 - smoothing
+            soft = target if self.teacher is None else self.teacher[index]
             if self.recipe.data.mix:
-                x, target = mixed(x, target, self.recipe.data.mix, rng)
+                x, target, soft = mixed(self.recipe.data.mix, rng, x, target, soft)
             start = rng.uniform(-1, 1, x.shape).astype(np.float32)
             noise = rng.standard_normal(x.shape, np.float32)
             epsilon = rng.choice(self.epsilons, (len(index), 1, 1)).astype(np.float32)
             epsilon = budget(raw, valid, epsilon, self.preprocess)
-            soft = target if self.teacher is None else self.teacher[index]
             yield x, valid[..., None].astype(np.float32), target, start, epsilon, noise, soft
 
     def run(self, validate: Callable[[], tuple[float, float]] | None, report: Report, resume: bool) -> None:

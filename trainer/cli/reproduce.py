@@ -45,7 +45,7 @@ def ecg(
     ] = None,
     scale: Annotated[
         ScaleChoice,
-        typer.Option("--scale", help="device: 173k parameters, 20 epochs; paper: 13 layers, 100 epochs."),
+        typer.Option("--scale", help="device: 131k parameters, 12 epochs; paper: 13 layers, 100 epochs."),
     ] = ScaleChoice.DEVICE,
     table: Annotated[
         list[int] | None, typer.Option("--table", min=2, max=6, help="Only this table; may be repeated.")

@@ -68,18 +68,20 @@ def warped(signal: np.ndarray, strength: float, rng: np.random.Generator) -> np.
     return np.stack([np.interp(clock, t, c) for c in signal.T], axis=1).astype(np.float32)
 
 
-def mixed(
-    x: np.ndarray, target: np.ndarray, share: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """``share`` of the windows (n, time, channel) mixed with another of the batch, their labels (n, class) alike.
+def mixed(share: float, rng: np.random.Generator, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """``share`` of the rows of each array (n, ...) mixed with another row: windows and labels of a batch alike.
 
     Source: H. Zhang and others, "mixup: beyond empirical risk minimization", 2018, with weights uniform in [0.5, 1].
     """
-    n = len(x)
+    n = len(arrays[0])
     keep = np.where(rng.random(n) < share, rng.uniform(0.5, 1.0, n), 1.0).astype(np.float32)
     other = rng.permutation(n)
-    a, b = keep[:, None, None], keep[:, None]
-    return a * x + (1 - a) * x[other], b * target + (1 - b) * target[other]
+
+    def mix(a: np.ndarray) -> np.ndarray:
+        weight = keep.reshape(-1, *(1,) * (a.ndim - 1))
+        return weight * a + (1 - weight) * a[other]
+
+    return tuple(mix(a) for a in arrays)
 
 
 def class_sampler(

@@ -125,11 +125,11 @@ def test_warping_keeps_length_ends_and_order(seed: int, n: int, strength: float)
 def test_mixing_keeps_labels_whole_and_the_first_series_ahead() -> None:
     rng = np.random.default_rng(0)
     x, target = rng.normal(size=(12, 7, 1)).astype(np.float32), np.eye(12, dtype=np.float32)
-    m, t = mixed(x, target, 1.0, rng)
+    m, t = mixed(1.0, rng, x, target)
     assert np.allclose(t.sum(1), 1)
     assert np.all(np.diag(t) >= 0.5)
     assert np.allclose(m, np.einsum("ij,jtc->itc", t, x), atol=1e-6)
-    same, _ = mixed(x, target, 0.0, rng)
+    same, _ = mixed(0.0, rng, x, target)
     assert np.array_equal(same, x)
 
 
