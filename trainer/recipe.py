@@ -85,11 +85,13 @@ class DistillationSection(_Section):
     """One of two stages (paper 2): the second learns from the probabilities of the first's finished run.
 
     ``teacher``: that run's folder, from the recipe's own folder on; ``trainer train --teacher`` replaces it.
+    ``cross_fit``: a teacher is not asked about records that it was trained on, where another was not.
     """
 
     stage: Literal[1, 2]
     temperature: float = Field(1.0, gt=0)
     teacher: str | None = None
+    cross_fit: bool = True
 
 
 class TrainingSection(_Section):

@@ -101,7 +101,7 @@ def teacher_labels(
     from trainer.defenses.soft_labels import labels_from_runs
 
     folders = [Path(g) for g in given] or [recipe_path.parent / str(section.teacher)]
-    return labels_from_runs(folders, data, section.temperature, out)
+    return labels_from_runs(folders, data, section.temperature, out, cross_fit=section.cross_fit)
 
 
 def build_models(recipe: Recipe, data: Dataset, start: Path | None) -> tuple[Any, Any | None]:

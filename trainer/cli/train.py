@@ -32,7 +32,8 @@ def train(
         typer.Option(
             "--teacher",
             help="The first stage's run, for the second stage of a distillation; repeat it for several, whose "
-            "soft labels are averaged (over those that left the record out, where there are such).",
+            "soft labels are averaged (over those that left the record out, where there are such and the recipe "
+            "does not say otherwise).",
         ),
     ] = None,
 ) -> None:

@@ -2,7 +2,7 @@
 
 A teacher whose recipe left a fold out (``data.leave_out``) has not seen that fold's records, so its probabilities for
 them are honest where its others are over-sure. A record's label is the mean over the teachers that have not seen it,
-and over all teachers where each has.
+and over all teachers where each has, or where the recipe says ``cross_fit = false``.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def combine(labels: Sequence[np.ndarray], seen: Sequence[np.ndarray]) -> np.ndar
     return np.asarray((np.stack(labels) * weight).sum(axis=0) / weight.sum(axis=0), np.float32)
 
 
-def labels_from_runs(folders: Sequence[Path], data: Dataset, temperature: float, out: Path) -> np.ndarray:
+def labels_from_runs(
+    folders: Sequence[Path], data: Dataset, temperature: float, out: Path, *, cross_fit: bool = True
+) -> np.ndarray:
     """Soft labels of ``data`` by the finished runs ``folders``; computed once, then kept in ``out``.
 
     Raises:
@@ -76,7 +78,7 @@ def labels_from_runs(folders: Sequence[Path], data: Dataset, temperature: float,
                 f"{folder}: no finished run; train the first stage and give its folder as teacher"
             )
     digests = [hashlib.sha256((folder / zoo.TWIN).read_bytes()).hexdigest() for folder in folders]
-    key = f"{' '.join(digests)} T={temperature:g}"
+    key = f"{' '.join(digests)} T={temperature:g}" + ("" if cross_fit else " all")
     names = np.asarray(data.names)
     kept = out / SOFT_LABELS
     if kept.exists():
@@ -87,7 +89,7 @@ def labels_from_runs(folders: Sequence[Path], data: Dataset, temperature: float,
                 )
             return np.asarray(saved["labels"], np.float32)
     answers = [_answers(folder, data, temperature) for folder in folders]
-    labels = combine([a for a, _ in answers], [s for _, s in answers])
+    labels = combine([a for a, _ in answers], [s if cross_fit else np.ones_like(s) for _, s in answers])
     part = out / f".{SOFT_LABELS}.part"
     with part.open("wb") as stream:
         np.savez(stream, key=np.array(key), names=names, labels=labels)

@@ -212,6 +212,12 @@ def test_cross_fitted_teachers_label_what_they_left_out(
     own = [softmax(np.asarray(teacher(x))) for teacher in teachers]
     expected = np.stack([own[fold_of(name, 2)][i] for i, name in enumerate(training.names)])
     np.testing.assert_allclose(labels, expected, atol=1e-4)
+    both = tmp_path / "both"
+    both.mkdir()
+    labels = soft_labels.labels_from_runs(runs, training, 1.0, both, cross_fit=False)
+    np.testing.assert_allclose(labels, np.mean(own, axis=0), atol=1e-4)
+    with pytest.raises(TrainingError, match="another teacher"):  # kept labels are of the other reading
+        soft_labels.labels_from_runs(runs, training, 1.0, both)
 
 
 @pytest.mark.slow
