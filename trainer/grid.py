@@ -170,6 +170,17 @@ class Ray:
         self._ray.shutdown()
 
 
+def pool(jobs: int, address: str | None = None) -> Pool:
+    """The Ray cluster at ``address``, or ``jobs`` processes, or this one.
+
+    Raises:
+        TrainerError: Ray is not installed, or no cluster answers.
+    """
+    if address is not None:
+        return Ray(address)
+    return Processes(jobs) if jobs > 1 else Here()
+
+
 def _reach(address: str) -> None:
     """Ask whether anybody listens, since Ray itself tries for minutes.
 

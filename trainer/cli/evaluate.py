@@ -216,7 +216,7 @@ def _shared(jobs: int, address: str | None, parts: Path | None) -> Iterator[Shar
     if address is None and jobs == 1 and parts is None:
         yield None
         return
-    made = grid.Ray(address) if address is not None else grid.Processes(jobs) if jobs > 1 else grid.Here()
+    made = grid.pool(jobs, address)
     with made as pool:
         share = partial(pool.map, pieces.run)
         yield share if parts is None else pieces.kept(parts, share)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trainer import grid
 from trainer.cli import reproduce_iot
 from trainer.cli.common import load_keras, tells_mistakes
+
+if TYPE_CHECKING:
+    from trainer.reproduce.ecg import Parts
 
 app = typer.Typer(help="Make a paper's tables and figures again.", no_args_is_help=True)
 
@@ -82,6 +87,17 @@ def ecg(
     pairs: Annotated[
         int, typer.Option("--pairs", min=1, help="Boundary attack: records for each pair of classes.")
     ] = 50,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, help="Processes side by side, one thread and whole networks each.")
+    ] = 1,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            help="Share the networks over a Ray cluster instead: ray://HOST:10001 (extra ray). Every machine needs "
+            "--data and --out under the same path.",
+        ),
+    ] = None,
 ) -> None:
     """Paper 2: eight ways to train on ECG (JR and NSR in two readings) under SAP, PGD and the boundary attack.
 
@@ -89,7 +105,6 @@ def ecg(
     report.html. Goes on where it was when started again with the
     same settings; a kill costs one result, or a minute of training.
     """
-    from trainer.data.registry import load_data
     from trainer.reproduce.ecg_nets import NETS, SCALES, nets_for
 
     if claims:
@@ -102,7 +117,7 @@ def ecg(
             "the paper's Fig. 2 is a drawing; known are 1, 3, 4, 5, 6", param_hint="--figure"
         )
     nets = nets_for(method or tuple(NETS))
-    records = load_data(data, "cinc2017")
+    parts = _load(data)
     load_keras()
     from trainer.reproduce.ecg import Target, reproduce
     from trainer.reproduce.ecg_tables import FIGURES, TABLES
@@ -121,14 +136,30 @@ def ecg(
         figure1=not chosen or 1 in (figure or ()),
         ablation=ablation is not None,
     )
-    parts = (records.part("train"), records.part("val"), records.part("test"))
-    reproduce(target, parts, str(data), out, lambda line: typer.echo(line, err=True))
+
+    def tell(line: str) -> None:
+        typer.echo(line, err=True)
+
+    if jobs > 1 or address is not None:
+        from trainer.reproduce.ecg_workers import Share, spread
+
+        at = data.resolve()
+        with grid.pool(jobs, address) as pool:
+            spread(Share(target, partial(_load, at), str(at), out.resolve()), pool, tell)
+    reproduce(target, parts, str(data), out, tell)
     if target.tables:
         typer.echo((out / "tables.md").read_text(encoding="utf-8"))
         typer.echo(f"{out}: tables.json and tables.md")
     if target.figures:
         typer.echo(f"{out}: figures.json and figures/")
     typer.echo(f"{out / 'report.html'}")
+
+
+def _load(data: Path) -> Parts:
+    from trainer.data.registry import load_data
+
+    records = load_data(data, "cinc2017")
+    return records.part("train"), records.part("val"), records.part("test")
 
 
 def _weigh(out: Path) -> None:

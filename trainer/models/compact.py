@@ -1,7 +1,8 @@
 """A compact strided residual net for long single-lead windows: trains on a CPU, runs on a gateway.
 
-Conv1D 21 stride 5 (or four times another stride and one), then residual stages of kernel 7 and stride 2, then mean and max pooling together. Plain
-strided convolutions, because depthwise and dilated ones of the same size train several times slower on a CPU.
+Conv1D 21 stride 5 (or four times another stride and one), then residual stages of kernel 7 and stride 2, then
+mean and max pooling together. Plain strided convolutions, because depthwise and dilated ones of the same size train
+several times slower on a CPU.
 With the defaults on 9,000 samples: 241,000 parameters.
 """
 

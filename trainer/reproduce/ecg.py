@@ -29,6 +29,7 @@ from trainer.reproduce.ecg_figure1 import figure1
 from trainer.reproduce.ecg_nets import ABLATION, NETS, Scale, train_net
 
 Tell = Callable[[str], None]
+Parts = tuple[Dataset, Dataset, Dataset]  # training, validation, test
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Target:
 
 def reproduce(
     target: Target,
-    parts: tuple[Dataset, Dataset, Dataset],
+    parts: Parts,
     data: str,
     out: Path,
     tell: Tell = lambda line: None,
@@ -76,13 +77,8 @@ def reproduce(
     Raises:
         TrainerError: a folder of other settings, or one that cannot be written.
     """
-    training, validation, test = parts
-    cells = Cells(out, {**target.settings(), "records": _digest(training, validation, test)})
-    chosen = choose(test, None, target.limit)
-    windows = chosen.windows()
-    keep_records(out, chosen.names, windows.y, windows.spec.labels)
-    walk = replace(Walk(), queries=target.queries)
-    grid = Grid(cells, out, windows, walk, target.per_pair, tell)
+    training, validation, _ = parts
+    grid = open_grid(target, parts, out, tell)
     nets = target.nets
     result: dict[str, Any] = {}
 
@@ -98,7 +94,7 @@ def reproduce(
         for net in nets:
             train(net, run)
         if target.figure1 and run == 0:
-            figure1(grid, chosen.names, out / "figures")
+            figure1(grid, choose(parts[2], None, target.limit).names, out / "figures")
         result = assemble(target, grid, range(run + 1), nets, out)
         if target.ablation:
             for net in ABLATION:
@@ -106,6 +102,20 @@ def reproduce(
             write_json(out / "ablation.json", ecg_tables.ablation(grid, range(run + 1)))
         ecg_report.write(out)
     return result
+
+
+def open_grid(target: Target, parts: Parts, out: Path, tell: Tell = lambda line: None) -> Grid:
+    """The cells of ``out`` over the test records of ``parts``.
+
+    Raises:
+        TrainingError: a folder of other settings, or one that cannot be written.
+    """
+    cells = Cells(out, {**target.settings(), "records": _digest(*parts)})
+    chosen = choose(parts[2], None, target.limit)
+    windows = chosen.windows()
+    keep_records(out, chosen.names, windows.y, windows.spec.labels)
+    walk = replace(Walk(), queries=target.queries)
+    return Grid(cells, out, windows, walk, target.per_pair, tell)
 
 
 def _digest(*parts: Dataset) -> str:

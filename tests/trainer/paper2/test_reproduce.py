@@ -16,11 +16,13 @@ from trainer.cli import app
 from trainer.data.base import Dataset, DataSpec
 from trainer.defenses import registry
 from trainer.errors import TrainingError
+from trainer.grid import Here, Processes
 from trainer.recipe import read_recipe
 from trainer.reproduce import ecg_tables
 from trainer.reproduce.ecg import Target, reproduce
 from trainer.reproduce.ecg_cells import BUDGETS, HONEST, PGD_SHOT, SAP_SHOT, SMOOTHING, Grid, Shot
-from trainer.reproduce.ecg_nets import NETS, SCALES, Scale, nets_for, recipe_text
+from trainer.reproduce.ecg_nets import ABLATION, NETS, SCALES, Scale, nets_for, recipe_text
+from trainer.reproduce.ecg_workers import Share, spread, waves
 
 pytestmark = pytest.mark.paper2
 SPEC = DataSpec("toy", ("normal", "af", "other", "noise"), "uV", 300.0, 100, ("ecg",))
@@ -184,7 +186,7 @@ def test_the_paper_has_a_figure_for_every_method() -> None:
 
 @pytest.mark.slow
 def test_a_whole_run_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
-    parts = (records(40, "a", 1), records(8, "b", 2), records(24, "c", 3))
+    parts = toy_records()
     nets = nets_for(["adt"])
     target = Target(TINY, (2, 3, 6), (), runs=1, nets=nets, queries=25, per_pair=1)
     told: list[str] = []
@@ -216,6 +218,48 @@ def test_a_whole_run_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> Non
     other = (parts[0], parts[1], records(20, "d", 4))
     with pytest.raises(TrainingError, match="holds results with records"):
         reproduce(target, other, "toy", tmp_path)
+
+
+def toy_records() -> tuple[Dataset, Dataset, Dataset]:
+    return records(40, "a", 1), records(8, "b", 2), records(24, "c", 3)
+
+
+def unreadable() -> tuple[Dataset, Dataset, Dataset]:
+    raise TrainingError("records.zip: gone")
+
+
+def test_waves_hold_every_task_once_and_teachers_first() -> None:
+    target = Target(TINY, runs=2, ablation=True)
+    first, second, last = waves(target)
+    nets = [*NETS, *ABLATION]
+    assert sorted((run, net) for run, net, _ in [*first, *second]) == sorted((r, n) for r in range(2) for n in nets)
+    for _, net, _ in second:
+        assert (0, {**NETS, **ABLATION}[net].teacher, None) in first
+    shots = [shot for run, what, shot in last if (run, what) == (1, "through")]
+    assert len(shots) == len(set(shots)) > 2
+    assert [task for task in last if task[1] == "boundary"] == [(0, "boundary", None), (1, "boundary", None)]
+    assert list(waves(Target(TINY, (3,), (), 1, ("none", "at")))) == [[(0, "none", None), (0, "at", None)], [], []]
+
+
+@pytest.mark.slow
+def test_side_by_side_gives_the_same_results(tmp_path: Path) -> None:
+    target = Target(TINY, (2, 3, 6), (), runs=1, nets=nets_for(["dd"]), queries=25, per_pair=1, figure1=False)
+    share = Share(target, toy_records, "toy", tmp_path / "both")
+    told: list[str] = []
+    with Processes(2) as pool:
+        spread(share, pool, told.append)
+        assert len(pool.workers()) == 2
+    assert len(told) == 4  # two networks, SAP in situation I, the boundary attack
+    lines: list[str] = []
+    shared = reproduce(target, toy_records(), "toy", share.out, lines.append)
+    assert lines == []  # nothing is left to train or to attack
+    # a float's last bits follow the number of threads, so answers are compared, not weights
+    assert shared == reproduce(target, toy_records(), "toy", tmp_path / "alone")
+
+
+def test_a_workers_mistake_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"records\.zip: gone"), Here() as pool:
+        spread(Share(Target(TINY, runs=1), unreadable, "toy", tmp_path), pool, lambda line: None)
 
 
 def test_shots_have_names_of_their_own() -> None:
