@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 from functools import partial
@@ -15,7 +16,7 @@ from trainer.cli import reproduce_iot
 from trainer.cli.common import load_keras, tells_mistakes
 
 if TYPE_CHECKING:
-    from trainer.reproduce.ecg import Parts
+    from trainer.reproduce.ecg import Parts, Target
 
 app = typer.Typer(help="Make a paper's tables and figures again.", no_args_is_help=True)
 
@@ -87,6 +88,14 @@ def ecg(
     pairs: Annotated[
         int, typer.Option("--pairs", min=1, help="Boundary attack: records for each pair of classes.")
     ] = 50,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds",
+            min=2,
+            help="Instead: cross-validation over the training and validation records, situation II, no test records.",
+        ),
+    ] = None,
     jobs: Annotated[
         int, typer.Option("--jobs", min=1, help="Processes side by side, one thread and whole networks each.")
     ] = 1,
@@ -140,12 +149,19 @@ def ecg(
     def tell(line: str) -> None:
         typer.echo(line, err=True)
 
-    if jobs > 1 or address is not None:
-        from trainer.reproduce.ecg_workers import Share, spread
+    at, shared = data.resolve(), jobs > 1 or address is not None
+    if folds is not None:
+        from trainer.reproduce.ecg_folds import cross_validate
 
-        at = data.resolve()
-        with grid.pool(jobs, address) as pool:
-            spread(Share(target, partial(_load, at), str(at), out.resolve()), pool, tell)
+        def share_fold(one: Target, fold: int, folder: Path) -> None:
+            _share(one, partial(_load_fold, at, folds, fold), at, folder, tell, jobs, address)
+
+        cross_validate(target, parts, str(data), out, folds, tell, share_fold if shared else None)
+        typer.echo((out / "folds.md").read_text(encoding="utf-8"))
+        typer.echo(f"{out}: folds.json and folds.md")
+        return
+    if shared:
+        _share(target, partial(_load, at), at, out, tell, jobs, address)
     reproduce(target, parts, str(data), out, tell)
     if target.tables:
         typer.echo((out / "tables.md").read_text(encoding="utf-8"))
@@ -153,6 +169,27 @@ def ecg(
     if target.figures:
         typer.echo(f"{out}: figures.json and figures/")
     typer.echo(f"{out / 'report.html'}")
+
+
+def _share(
+    target: Target,
+    load: Callable[[], Parts],
+    data: Path,
+    out: Path,
+    tell: Callable[[str], None],
+    jobs: int,
+    address: str | None,
+) -> None:
+    from trainer.reproduce.ecg_workers import Share, spread
+
+    with grid.pool(jobs, address) as pool:
+        spread(Share(target, load, str(data), out.resolve()), pool, tell)
+
+
+def _load_fold(data: Path, folds: int, fold: int) -> Parts:
+    from trainer.reproduce.ecg_folds import parts_of
+
+    return parts_of(_load(data), folds, fold)
 
 
 def _load(data: Path) -> Parts:

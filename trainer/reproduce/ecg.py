@@ -30,6 +30,7 @@ from trainer.reproduce.ecg_nets import ABLATION, NETS, Scale, train_net
 
 Tell = Callable[[str], None]
 Parts = tuple[Dataset, Dataset, Dataset]  # training, validation, test
+ALONE = (3, 5)  # tables of situation II
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,12 @@ def reproduce(
         train_net(net, target.scale, run, (training, validation), data, out, report)
 
     for run in range(target.runs):
-        for net in nets:
+        for number, net in enumerate(nets, 1):
             train(net, run)
+            if run == 0:  # what a network decides by itself is seen before the next one is trained
+                own = replace(target, tables=tuple(n for n in target.tables if n in ALONE), figures=())
+                assemble(own, grid, range(1), nets[:number], out)
+                ecg_report.write(out)
         if target.figure1 and run == 0:
             figure1(grid, choose(parts[2], None, target.limit).names, out / "figures")
         result = assemble(target, grid, range(run + 1), nets, out)

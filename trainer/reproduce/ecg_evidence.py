@@ -40,6 +40,7 @@ class Evidence:
             raise TrainingError(
                 f"{out}: no results here; make them with: trainer reproduce ecg --data ZIP --out {out}"
             )
+        self.names: list[str] = records["names"]
         self.y, self.labels = np.array(records["y"]), list(records["labels"])
         self.runs = sorted(int(p.name[3:]) for p in (out / "cells").glob("run*") if p.name[3:].isdigit())
 

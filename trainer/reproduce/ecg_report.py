@@ -40,6 +40,9 @@ def write(out: Path) -> list[dict[str, Any]]:
     page.code(f"trainer reproduce ecg --scale {settings['name']} --data ZIP --out OUT")
     for table in _read(out / "tables.json", []):
         _table(page, table)
+    folds = _read(out / "folds" / "folds.json", None)
+    if folds:
+        _folds(page, folds)
     ablation = _read(out / "ablation.json", [])
     if ablation:
         _ablation(page, ablation)
@@ -87,6 +90,18 @@ def _table(page: Page, table: Mapping[str, Any]) -> None:
             ]
         )
     page.table(["method", "accuracy", "95 %", "F1", "paper: accuracy", "paper: F1"], rows)
+
+
+def _folds(page: Page, folds: Mapping[str, Any]) -> None:
+    page.heading(f"{folds['folds']} folds over training and validation records, situation II")
+    page.text(f"{folds['n']} records, each attacked by networks trained without it; 95 % interval over records.")
+    rows = []
+    for row in folds["rows"]:
+        low, high = row["interval"]
+        spread = f"{min(row['by_fold']):.3f} to {max(row['by_fold']):.3f}"
+        cells = [f"{row['accuracy']:.4f}", f"{low:.3f} to {high:.3f}", spread, f"{row['f1']:.4f}"]
+        rows.append([row["method"], row["attack"], *cells])
+    page.table(["method", "attack", "accuracy", "95 %", "by fold", "F1"], rows)
 
 
 def _ablation(page: Page, rows: Sequence[Mapping[str, Any]]) -> None:

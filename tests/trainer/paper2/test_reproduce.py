@@ -21,6 +21,8 @@ from trainer.recipe import read_recipe
 from trainer.reproduce import ecg_tables
 from trainer.reproduce.ecg import Target, reproduce
 from trainer.reproduce.ecg_cells import BUDGETS, HONEST, PGD_SHOT, SAP_SHOT, SMOOTHING, Grid, Shot
+from trainer.reproduce.ecg_evidence import Evidence
+from trainer.reproduce.ecg_folds import cross_validate
 from trainer.reproduce.ecg_nets import ABLATION, NETS, SCALES, Scale, nets_for, recipe_text
 from trainer.reproduce.ecg_workers import Share, spread, waves
 
@@ -255,6 +257,29 @@ def test_side_by_side_gives_the_same_results(tmp_path: Path) -> None:
     assert lines == []  # nothing is left to train or to attack
     # a float's last bits follow the number of threads, so answers are compared, not weights
     assert shared == reproduce(target, toy_records(), "toy", tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_folds_attack_every_record_once_by_nets_without_it(tmp_path: Path) -> None:
+    target = Target(TINY, nets=("none",), ablation=True)
+    lines: list[str] = []
+    out = tmp_path / "folds"
+    rows = cross_validate(target, toy_records(), "toy", out, 2, lines.append)
+    held = [set(Evidence(out / f"fold{k}").names) for k in range(2)]
+    training, validation, _test = toy_records()
+    assert held[0] | held[1] == {*training.names, *validation.names}
+    assert not held[0] & held[1]
+    assert json.loads((out / "fold1/nets/run0/none/run.json").read_text())["train_records"] >= len(held[0])
+    assert [row["attack"] for row in rows] == ["clean", "SAP", "PGD"]
+    sizes = [len(names) for names in held]
+    for row in rows:
+        assert row["n"] == 48
+        assert row["accuracy"] == pytest.approx(np.average(row["by_fold"], weights=sizes))
+        assert row["interval"][0] < row["accuracy"] < row["interval"][1] or row["accuracy"] in (0.0, 1.0)
+    assert "| none | SAP |" in (out / "folds.md").read_text()
+    reproduce(replace(target, tables=(3,), figures=(), nets=("none",), ablation=False, figure1=False, runs=1),
+              toy_records(), "toy", tmp_path)  # fmt: skip
+    assert "2 folds over training" in (tmp_path / "report.html").read_text()
 
 
 def test_a_workers_mistake_is_told(tmp_path: Path) -> None:
