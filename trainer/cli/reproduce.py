@@ -67,6 +67,10 @@ def ecg(
     ablation: Annotated[
         Ablation | None, typer.Option("--ablation", help="Train ADT at further temperatures, too.")
     ] = None,
+    adaptive: Annotated[
+        bool,
+        typer.Option("--adaptive", help="Attacks that the paper lacks, at 10, 25 and 50 uV; part of a whole run."),
+    ] = False,
     runs: Annotated[int, typer.Option("--runs", min=1, help="Independent trainings of every method.")] = 3,
     method: Annotated[
         list[str] | None,
@@ -132,7 +136,7 @@ def ecg(
     from trainer.reproduce.ecg_tables import FIGURES, TABLES
 
     size = SCALES[scale.value]
-    chosen = bool(table or figure or ablation)
+    chosen = bool(table or figure or ablation or adaptive)
     target = Target(
         size if epochs is None else replace(size, epochs=epochs),
         tuple(sorted(set(table or ()))) if chosen else tuple(TABLES),
@@ -144,6 +148,7 @@ def ecg(
         pairs,
         figure1=not chosen or 1 in (figure or ()),
         ablation=ablation is not None,
+        adaptive=adaptive or not chosen,
     )
 
     def tell(line: str) -> None:

@@ -22,7 +22,7 @@ from trainer.cells import Cells, write_json
 from trainer.data.base import Dataset
 from trainer.evaluate.report import write_text
 from trainer.evaluate.windows import choose
-from trainer.reproduce import ecg_report, ecg_tables
+from trainer.reproduce import ecg_adaptive, ecg_report, ecg_tables
 from trainer.reproduce.ecg_cells import Grid
 from trainer.reproduce.ecg_evidence import keep_records
 from trainer.reproduce.ecg_figure1 import figure1
@@ -37,10 +37,10 @@ ALONE = (3, 5)  # tables of situation II
 class Target:
     """What to make: tables and figures by the paper's numbers, how many runs, at which scale.
 
-    ``figure1`` draws that figure too; ``ablation`` trains ADT at further temperatures. ``nets`` are those of
-    :func:`nets_for`; a folder keeps to its nets, since one attack made through the undefended network is put to all
-    of them at once. ``queries`` and ``per_pair`` are the boundary attack's budget a record and pairs of records for
-    each pair of classes; ``limit`` cuts the test part, for a trial.
+    ``figure1`` draws that figure too; ``ablation`` trains ADT at further temperatures; ``adaptive`` adds attacks that
+    the paper lacks. ``nets`` are those of :func:`nets_for`; a folder keeps to its nets, since one attack made through
+    the undefended network is put to all of them at once. ``queries`` and ``per_pair`` are the boundary attack's budget
+    a record and pairs of records for each pair of classes; ``limit`` cuts the test part, for a trial.
     """
 
     scale: Scale
@@ -53,6 +53,7 @@ class Target:
     per_pair: int = PER_PAIR
     figure1: bool = True
     ablation: bool = False
+    adaptive: bool = True
 
     def settings(self) -> dict[str, Any]:
         """What cells depend on; more runs, tables or figures may be asked for later in the same folder."""
@@ -101,6 +102,9 @@ def reproduce(
         if target.figure1 and run == 0:
             figure1(grid, choose(parts[2], None, target.limit).names, out / "figures")
         result = assemble(target, grid, range(run + 1), nets, out)
+        if target.adaptive and run == 0:
+            chosen = [net for net in ecg_adaptive.METHODS if net in nets]
+            write_json(out / "adaptive.json", ecg_adaptive.table(grid, chosen))
         if target.ablation:
             for net in ABLATION:
                 train(net, run)

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from trainer.attacks.base import Attack
 from trainer.attacks.boundary import Walk, decisions, make_set
+from trainer.attacks.registry import make
 from trainer.attacks.sap import SAP
 from trainer.cells import Cells
 from trainer.data.base import Windows
@@ -80,18 +82,33 @@ class Grid:
 
         def compute() -> dict[str, Any]:
             model = self._model(run, net)
-            x, stuck = self._attacked(model, shot, run)
+            x, stuck = self._attacked(model, shot.attack(), run)
             p = softmax(model.predict(x, self.windows.valid))
             p[stuck, self.windows.y[stuck]] = -1.0
             return {"predictions": p.argmax(-1).tolist(), "stuck": int(stuck.sum())}
 
         return self._get(f"run{run}/{net}/{shot.name}", compute)
 
+    def attacked_by(
+        self, run: int, net: str, name: str, settings: dict[str, Any], index: np.ndarray
+    ) -> dict[str, Any]:
+        """The records ``index`` under a registered attack made on the network itself."""
+
+        def compute() -> dict[str, Any]:
+            model, part = self._model(run, net), self.windows
+            x, stuck = self._attacked(model, make(name, **settings), run, index)
+            p = softmax(model.predict(x, part.valid[index]))
+            p[stuck, part.y[index][stuck]] = -1.0
+            return {"predictions": p.argmax(-1).tolist(), "stuck": int(stuck.sum())}
+
+        told = "-".join(f"{key}_{value}" for key, value in settings.items())
+        return self._get(f"run{run}/{net}/{name}-{told}-n{len(index)}", compute)
+
     def through(self, run: int, net: str, shot: Shot, nets: Sequence[str]) -> dict[str, Any]:
         """Situation I for ``net``; one cell holds all ``nets``, since the attacked windows are made once."""
 
         def compute() -> dict[str, Any]:
-            x, stuck = self._attacked(self._model(run, UNDEFENDED), shot, run)
+            x, stuck = self._attacked(self._model(run, UNDEFENDED), shot.attack(), run)
             answers = {
                 name: self._model(run, name).predict(x, self.windows.valid).argmax(-1).tolist()
                 for name in nets
@@ -143,13 +160,16 @@ class Grid:
         )
         return found.x[0, :, 0], int(model.predict(found.x, windows.valid[part]).argmax(-1)[0])
 
-    def _attacked(self, model: AttackModel, shot: Shot, run: int) -> tuple[np.ndarray, np.ndarray]:
-        attack, windows = shot.attack(), self.windows
-        x, stuck = np.empty_like(windows.x), np.zeros(len(windows), bool)
-        for start in range(0, len(windows), CHUNK):
-            part = slice(start, start + CHUNK)
+    def _attacked(
+        self, model: AttackModel, attack: Attack, run: int, index: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        windows = self.windows
+        index = np.arange(len(windows)) if index is None else index
+        x, stuck = np.empty((len(index), *windows.x.shape[1:]), np.float32), np.zeros(len(index), bool)
+        for start in range(0, len(index), CHUNK):
+            part, chosen = slice(start, start + CHUNK), index[start : start + CHUNK]
             (found,) = candidates(
-                attack, model, windows.x[part], windows.y[part], windows.valid[part], seed=[run, start]
+                attack, model, windows.x[chosen], windows.y[chosen], windows.valid[chosen], seed=[run, start]
             )
             x[part], stuck[part] = found.x, found.stuck
         return x, stuck

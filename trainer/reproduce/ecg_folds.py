@@ -51,7 +51,7 @@ def cross_validate(
     Raises:
         TrainerError: as :func:`trainer.reproduce.ecg.reproduce`.
     """
-    one = replace(target, runs=1, tables=(3, 5), figures=(), figure1=False, ablation=False)
+    one = replace(target, runs=1, tables=(3, 5), figures=(), figure1=False, ablation=False, adaptive=False)
     for fold in range(folds):
         folder = out / f"fold{fold}"
         if spread is not None:

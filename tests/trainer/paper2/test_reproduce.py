@@ -18,7 +18,7 @@ from trainer.defenses import registry
 from trainer.errors import TrainingError
 from trainer.grid import Here, Processes
 from trainer.recipe import read_recipe
-from trainer.reproduce import ecg_tables
+from trainer.reproduce import ecg_adaptive, ecg_tables
 from trainer.reproduce.ecg import Target, reproduce
 from trainer.reproduce.ecg_cells import BUDGETS, HONEST, PGD_SHOT, SAP_SHOT, SMOOTHING, Grid, Shot
 from trainer.reproduce.ecg_evidence import Evidence
@@ -122,6 +122,31 @@ def cell(wrong: int, stuck: int = 0) -> dict[str, object]:
     return {"predictions": y.tolist(), "stuck": stuck}
 
 
+def test_the_worst_of_several_attacks_by_hand(tmp_path: Path) -> None:
+    given: dict[str, object] = {}
+    wrong = {"PGD, 5 starts": {0}, "larger steps": {0, 1}, "margin loss": {2}, "EOT over placement": set()}
+    for label, (name, settings) in ecg_adaptive.ATTACKS.items():
+        answers = np.arange(8) % 4
+        for record in wrong[label]:
+            answers[record] = 3
+        for epsilon in ecg_adaptive.BUDGETS_UV:
+            told = "-".join(f"{k}_{v}" for k, v in {"epsilon": epsilon, **settings}.items())
+            stuck = int(label == "margin loss" and epsilon == 50)
+            given[f"run0/adt/{name}-{told}-n8"] = {"predictions": answers.tolist(), "stuck": stuck}
+    found = ecg_adaptive.table(grid_of(tmp_path, given), ("adt",))
+    assert (found["n"], found["constant"]) == (8, 0.25)
+    assert [row["epsilon_uv"] for row in found["rows"]] == [10, 25, 50]
+    row = found["rows"][0]
+    assert row["attacks"]["larger steps"] == 0.75
+    assert row["worst"] == 5 / 8
+    assert row["interval"][0] < 5 / 8 < row["interval"][1]
+    assert row["f1"] == pytest.approx(np.mean([2 / 3, 2 / 3, 2 / 3, 4 / 7]))
+    assert [row["warnings"] for row in found["rows"]] == [[], [], ["zero_gradient"]]
+    header, rows = ecg_adaptive.cells_of(found)
+    assert len(header) == len(rows[0])
+    assert rows[2][0] == "ADT (zero gradients)"
+
+
 def test_a_table_by_hand(tmp_path: Path) -> None:
     name = SAP_SHOT.name
     given: dict[str, object] = {}
@@ -212,7 +237,10 @@ def test_a_whole_run_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> Non
     by_net = {row["net"]: row["accuracy"]["mean"] for row in third["rows"]}
     assert by_net["none"] == {row["net"]: row["accuracy"]["mean"] for row in second["rows"]}["none"]
     assert json.loads((tmp_path / "tables.json").read_text()) == result["tables"]
-    assert "Table 6" in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "Table 6" in page
+    assert "EOT over placement" in page
+    assert len(json.loads((tmp_path / "adaptive.json").read_text())["rows"]) == 3 * 3
     shown = tmp_path / "figures" / "figure1.json"
     assert not shown.exists() or (tmp_path / "figures" / "figure1.svg").exists()
     more = reproduce(replace(target, tables=(), figures=(5,)), parts, "toy", tmp_path)
@@ -245,7 +273,8 @@ def test_waves_hold_every_task_once_and_teachers_first() -> None:
 
 @pytest.mark.slow
 def test_side_by_side_gives_the_same_results(tmp_path: Path) -> None:
-    target = Target(TINY, (2, 3, 6), (), runs=1, nets=nets_for(["dd"]), queries=25, per_pair=1, figure1=False)
+    tables = replace(Target(TINY, (2, 3, 6), (), runs=1), figure1=False, adaptive=False)
+    target = replace(tables, nets=nets_for(["dd"]), queries=25, per_pair=1)
     share = Share(target, toy_records, "toy", tmp_path / "both")
     told: list[str] = []
     with Processes(2) as pool:
