@@ -107,6 +107,9 @@ class TrainingSection(_Section):
     warmup_epochs: float = Field(1.0, ge=0)
     weight_decay: float = Field(1e-4, ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    prior_correction: float = Field(
+        0.0, ge=0, le=1, description="share of log data.class_weights taken off the logits at the end"
+    )
     average_decay: float = Field(0.0, ge=0, lt=1, description="running average of the weights; 0 is none")
     clip_norm: float = Field(5.0, gt=0)
     seed: int = 0

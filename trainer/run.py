@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from edge.bundle import preprocess
-from trainer import history
+from trainer import history, prior
 from trainer.data.base import Dataset, Windows
 from trainer.defenses.adversarial_training import AdversarialTraining
 from trainer.defenses.encode_decode import Reconstruction
@@ -231,6 +231,7 @@ def train(
     with stage.averaged_weights():
         if front is not None:
             front.trainable = True  # as it was built, for whoever loads it
+        prior.correct(classifier, stage.weights, recipe.training.prior_correction)
         model.save(out / "twin.keras")
         classifier.save(out / "classifier.keras")
         if front is not None:
