@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trainer.cli.common import load_keras, native_notes_hidden, tells_mistakes
+
+if TYPE_CHECKING:
+    from trainer.export.pack import Exported
 
 
 class Quantize(str, Enum):
@@ -46,6 +49,10 @@ def export(
     detector: Annotated[
         Path | None,
         typer.Option("--detector", help="The report.json of `trainer report`: its operating points go on the card."),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", help="Write what was compared, and the range of every int8 tensor, as JSON."),
     ] = None,
 ) -> None:
     """Convert a run to TFLite, compare it with the float model on validation windows, and pack the bundle."""
@@ -86,8 +93,27 @@ def export(
             "windows"
         )
     typer.echo(f"same answer on {parity.agreement:.1%}; golden vectors reproduced by the agent's code")
+    if report is not None:
+        _tell(done, report)
     signed = "signed" if done.bundle.signed else "not signed"
     typer.echo(f"{done.path}: {done.bundle.manifest.ref}, model {done.model_bytes / 1000:.0f} kB, {signed}")
+
+
+def _tell(done: Exported, file: Path) -> None:
+    """Write the export report."""
+    from trainer.evaluate.report import write_text
+
+    parity = done.parity
+    told = {
+        "bundle": done.bundle.manifest.ref,
+        "model_bytes": done.model_bytes,
+        "n": parity.n,
+        "float_correct": parity.float_correct,
+        "file_correct": parity.file_correct,
+        "agreement": parity.agreement,
+        "tensors": done.ranges,
+    }
+    write_text(file, json.dumps(told, indent=1) + "\n")
 
 
 def _read(file: Path, command: str) -> dict[str, Any]:

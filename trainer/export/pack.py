@@ -25,7 +25,7 @@ from edge.pipeline.classify import Classifier
 from edge.pipeline.golden import check_vectors
 from trainer.data.base import Dataset, DataSpec
 from trainer.errors import ExportError
-from trainer.export import attacked, golden, graph, quantize
+from trainer.export import attacked, golden, graph, quantize, slim
 from trainer.export.calibrate import calibrate, thresholds
 from trainer.export.card import build_card, measured
 from trainer.export.parity import Parity, compare
@@ -82,12 +82,13 @@ def read_run(folder: str | Path) -> Run:
 
 @dataclass(frozen=True)
 class Exported:
-    """What ``trainer export`` reports: the bundle, the comparison and the file's size."""
+    """What ``trainer export`` reports: the bundle, the comparison, the file's size and its int8 tensors' ranges."""
 
     path: Path
     bundle: Bundle
     parity: Parity
     model_bytes: int
+    ranges: list[dict[str, Any]]
 
 
 def export_run(
@@ -130,7 +131,8 @@ def export_run(
     twin = AttackModel(run.twin, recipe.data.preprocess, name=recipe.export.name)
     report("converting")
     float_graph = graph.build(run.classifier, run.front, resolution(recipe, spec))
-    model = quantize.convert(float_graph, mode, _representative(training, steps, recipe.training.seed))
+    named = quantize.convert(float_graph, mode, _representative(training, steps, recipe.training.seed))
+    model = slim.without_names(named)
     golden_x, golden_valid = golden.windows(spec)
     probes = [preprocess.apply(steps, w, v) for w, v in zip(golden_x[:4], golden_valid[:4], strict=True)]
     indices = quantize.find_outputs(model, np.stack(probes))
@@ -190,7 +192,7 @@ def export_run(
         check_vectors(bundle, Classifier(bundle))
     except OSError as error:
         raise ExportError(f"{out}: cannot be written: {error.strerror}; choose another --out") from error
-    return Exported(Path(out), bundle, parity, len(model))
+    return Exported(Path(out), bundle, parity, len(model), slim.ranges(named))
 
 
 def resolution(recipe: Recipe, spec: DataSpec) -> float:

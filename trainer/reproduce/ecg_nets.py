@@ -44,6 +44,7 @@ NETS: dict[str, Net] = {
     "adt": Net("ADT", ADT, "at"),
 }
 
+TWICE = ("jr", "jr_mv", "nsr", "nsr_mv")  # differentiate twice, which takes longest: trained last
 
 # ADT at other temperatures, each with a first stage of its own: the temperature is that of both stages
 TEMPERATURES = (2.0, 5.0, 10.0)

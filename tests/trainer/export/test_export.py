@@ -15,7 +15,7 @@ from tests.trainer.training.test_run import RECIPE, parts
 from trainer.data.base import DataSpec
 from trainer.errors import ExportError
 from trainer.evaluate.subject import check_twin, open_subject
-from trainer.export import golden, graph, quantize
+from trainer.export import golden, graph, quantize, slim
 from trainer.export.calibrate import Calibration, calibrate, operating_points
 from trainer.export.pack import export_run, read_run, thresholds
 from trainer.export.parity import Parity
@@ -87,6 +87,33 @@ def test_the_front_end_stays_float_and_the_rest_is_int8() -> None:
     assert interpreter.get_input_details()[0]["dtype"] == np.float32
 
 
+def test_names_go_and_answers_stay_and_ranges_hold_what_was_seen() -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    classifier = compact.build(SPEC, stem=4, widths=(4, 6))
+    front = encode_decode.build(SPEC, levels=8, width=4, kernel=5, stride=5)
+    x = np.round(np.random.default_rng(0).normal(0, 300, (20, 200, 1))).astype(np.float32)
+    named = quantize.convert(graph.build(classifier, front, 1.0), "int8", x)
+    short = slim.without_names(named)
+    assert len(short) < 0.92 * len(named)
+    answers = []
+    for model in (named, short):
+        interpreter = Interpreter(model_content=model, num_threads=1)
+        signature = interpreter.get_signature_runner()
+        answers.append({name: np.array(value) for name, value in signature(window=x[:1]).items()})
+    for name, value in answers[0].items():
+        np.testing.assert_array_equal(value, answers[1][name])
+    ranges = slim.ranges(named)
+    (split,) = [r for r in ranges if r["shape"] == [1, 200, 2]]
+    assert (split["low"], split["high"], split["step"], split["channels"]) == (-128.0, 127.0, 1.0, 1)
+    (decoded,) = [r for r in ranges if r["shape"] == [1, 200, 1] and r["channels"] == 1]
+    seen = answers[0]["reconstruction"]
+    assert decoded["low"] <= seen.min()
+    assert seen.max() <= decoded["high"]
+    assert max(r["channels"] for r in ranges) == 6  # weights have a step for each channel
+    assert all(r["name"] for r in ranges)
+
+
 @pytest.mark.parametrize("mode", quantize.MODES)
 def test_every_mode_packs_and_verifies(run: Path, tmp_path: Path, mode: str) -> None:
     out = tmp_path / "toy.bundle"
@@ -108,6 +135,7 @@ def test_every_mode_packs_and_verifies(run: Path, tmp_path: Path, mode: str) -> 
     assert len(bundle.manifest.thermometer.thresholds) == 8
     x = parts()[1].windows().x[:1]
     answer = classifier.run(x)
+    assert bool(exported.ranges) == (mode == "int8")
     assert np.isclose(answer["probabilities"].sum(), 1.0, atol=1e-3)
 
 
