@@ -62,7 +62,7 @@ def ecg() -> str:
         lines.append(
             f"| {name} (paper) | {clean:.3f} | {sap:.3f}, F1 {sap_f1:.3f} | {pgd:.3f}, F1 {pgd_f1:.3f} |"
         )
-    for name in ("ecg-undefended", "ecg-rhythm"):
+    for name in ("ecg-undefended", "ecg-rhythm", "ecg-rhythm-nano"):
         rows = rows_of(name)
         if rows:
             cells = [_ours(rows.get(("int8", attack))) for attack in ("clean", "sap", "pgd")]

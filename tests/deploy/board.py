@@ -28,6 +28,7 @@ import platform  # noqa: E402
 
 import numpy as np  # noqa: E402
 
+from edge import zoo  # noqa: E402
 from edge.bundle import preprocess, read_bundle, resolve_bundle  # noqa: E402
 from edge.pipeline.classify import Classifier  # noqa: E402
 from edge.pipeline.golden import check_vectors  # noqa: E402
@@ -37,7 +38,7 @@ tell("import", seconds=round(time.perf_counter() - began, 2), memory_mb=memory_m
      python=platform.python_version(), numpy=np.__version__, runtime=runtime_name())  # fmt: skip
 
 # Every shipped bundle's golden windows: refused beyond one int8 step; how far each output is off is told besides.
-for name in ("ecg-rhythm", "ecg-undefended", "appliances"):
+for name in zoo.names():
     bundle = read_bundle(resolve_bundle(name))
     classifier, vectors = Classifier(bundle), bundle.vectors
     check_vectors(bundle, classifier)

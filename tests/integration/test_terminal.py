@@ -126,6 +126,6 @@ def test_the_shell_completes_commands_and_names(tmp_path: Path):
         return done.stdout.split()
 
     assert "replay" in completed("edge-agent re")
-    assert set(completed("edge-agent verify ecg")) == {"ecg-rhythm", "ecg-undefended"}
+    assert set(completed("edge-agent verify ecg")) == {"ecg-rhythm", "ecg-rhythm-nano", "ecg-undefended"}
     assert "ecg-rhythm" in completed("edge-agent run --bundle ecg")
     assert np.isin("--dashboard", completed("edge-agent run --dash")).all()

@@ -132,7 +132,7 @@ def export_run(
     report("converting")
     float_graph = graph.build(run.classifier, run.front, resolution(recipe, spec))
     named = quantize.convert(float_graph, mode, _representative(training, steps, recipe.training.seed))
-    model = slim.without_names(named)
+    model = slim.slim(named)
     golden_x, golden_valid = golden.windows(spec)
     probes = [preprocess.apply(steps, w, v) for w, v in zip(golden_x[:4], golden_valid[:4], strict=True)]
     indices = quantize.find_outputs(model, np.stack(probes))

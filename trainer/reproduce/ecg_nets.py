@@ -30,7 +30,7 @@ class Net:
     temperature: float = 1.0
 
 
-# in the order in which they are trained: a teacher before its pupils
+# a teacher before its pupils; a net's place is part of its seed
 NETS: dict[str, Net] = {
     "none": Net("none", 'name = "none"'),
     "at": Net("AT", ADT),

@@ -94,7 +94,7 @@ def test_names_go_and_answers_stay_and_ranges_hold_what_was_seen() -> None:
     front = encode_decode.build(SPEC, levels=8, width=4, kernel=5, stride=5)
     x = np.round(np.random.default_rng(0).normal(0, 300, (20, 200, 1))).astype(np.float32)
     named = quantize.convert(graph.build(classifier, front, 1.0), "int8", x)
-    short = slim.without_names(named)
+    short = slim.slim(named)
     assert len(short) < 0.92 * len(named)
     answers = []
     for model in (named, short):
