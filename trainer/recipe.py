@@ -159,6 +159,8 @@ class Recipe(_Section):
                 raise ValueError("distillation.teacher belongs to stage 2")
         if "temperature" in self.defense.arguments:
             raise ValueError("defense.arguments.temperature: set distillation.temperature instead")
+        if self.training.prior_correction and not self.data.class_weights:
+            raise ValueError("training.prior_correction takes data.class_weights back; there are none")
         if self.training.freeze_encode_decode and not self.training.pretrain_epochs:
             raise ValueError("training.freeze_encode_decode needs training.pretrain_epochs: a front that has learnt")
         if name in ("jacobian", "nsr") and self.model.encode_decode is not None:

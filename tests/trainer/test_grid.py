@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from trainer.errors import TrainerError
-from trainer.grid import Here, Processes, Ray
+from trainer.grid import Here, Processes, Ray, pool
 
 
 def square(task: int) -> int:
@@ -63,6 +63,15 @@ def test_a_ray_cluster_gives_every_result_though_a_node_is_killed(repository: Pa
     assert told["refused"] == "task 3 cannot be done"
     assert told["nodes"] == 2  # the head and the worker that is left
     assert told["same"]
+
+
+def test_the_pool_is_what_was_asked_for() -> None:
+    assert isinstance(pool(1), Here)
+    several = pool(3)
+    assert isinstance(several, Processes)
+    assert several.jobs == 3
+    with pytest.raises(TrainerError, match="no Ray cluster answers"):  # an address counts before a number
+        pool(3, "127.0.0.1:1")
 
 
 def test_no_cluster_is_one_clear_line() -> None:

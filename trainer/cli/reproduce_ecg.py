@@ -85,7 +85,8 @@ def ecg(
         typer.Option(
             "--folds",
             min=2,
-            help="Instead: cross-validation over the training and validation records, situation II, no test records.",
+            help="Instead: cross-validation over the training and validation records, situation II, no test records; "
+            "in --out/folds, and in the report beside it.",
         ),
     ] = None,
     jobs: Annotated[
@@ -116,6 +117,10 @@ def ecg(
     if 2 in (figure or ()):
         raise typer.BadParameter(
             "the paper's Fig. 2 is a drawing; known are 1, 3, 4, 5, 6", param_hint="--figure"
+        )
+    if folds is not None and (table or figure or ablation or adaptive):
+        raise typer.BadParameter(
+            "has a table of its own; leave --table, --figure, --ablation and --adaptive out", param_hint="--folds"
         )
     nets = nets_for(method or tuple(NETS))
     parts = _load(data)
@@ -150,8 +155,8 @@ def ecg(
             _share(one, partial(_load_fold, at, folds, fold), at, folder, tell, jobs, address)
 
         cross_validate(target, parts, str(data), out, folds, tell, share_fold if shared else None)
-        typer.echo((out / "folds.md").read_text(encoding="utf-8"))
-        typer.echo(f"{out}: folds.json and folds.md")
+        typer.echo((out / "folds" / "folds.md").read_text(encoding="utf-8"))
+        typer.echo(f"{out / 'folds'}: folds.json and folds.md")
         return
     if shared:
         _share(target, partial(_load, at), at, out, tell, jobs, address)
@@ -161,6 +166,8 @@ def ecg(
         typer.echo(f"{out}: tables.json and tables.md")
     if target.figures:
         typer.echo(f"{out}: figures.json and figures/")
+    if target.adaptive:
+        typer.echo(f"{out}: adaptive.json")
     typer.echo(f"{out / 'report.html'}")
 
 

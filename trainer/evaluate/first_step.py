@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from trainer import tflite
+
 # Operators that give on the same values in another shape.
 _SHAPES = ("RESHAPE", "EXPAND_DIMS", "SQUEEZE", "TRANSPOSE", "PAD", "STRIDED_SLICE")
 
 
 def first_step(model: bytes) -> float | None:
     """Size of one integer step of the window, in the units of the model's input; None where there is no such step."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    names = {v: k for k, v in vars(schema.BuiltinOperator).items() if not k.startswith("_")}
-    parsed = schema.ModelT.InitFromPackedBuf(bytearray(model), 0)
+    names = {v: k for k, v in vars(tflite.schema().BuiltinOperator).items() if not k.startswith("_")}
+    parsed = tflite.unpack(model)
     graph = parsed.subgraphs[0]
     steps: list[float] = []
     reached = [int(i) for i in graph.inputs]

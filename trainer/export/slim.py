@@ -6,16 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from trainer import tflite
+
 
 def ranges(model: bytes) -> list[dict[str, Any]]:
     """Each int8 tensor: ``name``, ``shape``, the values that it can hold (``low`` to ``high``), its ``step`` (the
     coarsest of its channels) and the number of ``channels`` that have a step of their own (1: one for all).
     """
-    schema, parsed = _parse(model)
+    parsed, kind = tflite.unpack(model), tflite.schema().TensorType.INT8
     found = []
     for tensor in parsed.subgraphs[0].tensors:
         told = tensor.quantization
-        if tensor.type != schema.TensorType.INT8 or told is None or told.scale is None or not len(told.scale):
+        if tensor.type != kind or told is None or told.scale is None or not len(told.scale):
             continue
         scale, zero = np.asarray(told.scale, np.float64), np.asarray(told.zeroPoint, np.float64)
         found.append(
@@ -36,9 +38,7 @@ def slim(model: bytes) -> bytes:
 
     Inner tensors lose their names (inputs and outputs keep theirs), and tensors without contents share one buffer.
     """
-    import flatbuffers
-
-    _, parsed = _parse(model)
+    parsed = tflite.unpack(model)
     full: dict[bytes, int] = {b"": 0}  # the format's first buffer is the empty one
     buffers = parsed.buffers[:1]
     for graph in parsed.subgraphs:
@@ -56,12 +56,4 @@ def slim(model: bytes) -> bytes:
         buffers.append(parsed.buffers[item.buffer])
         item.buffer = len(buffers) - 1
     parsed.buffers, parsed.metadataBuffer = buffers, None
-    builder = flatbuffers.Builder(len(model))
-    builder.Finish(parsed.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
-
-
-def _parse(model: bytes) -> tuple[Any, Any]:
-    from ai_edge_litert import schema_py_generated as schema
-
-    return schema, schema.ModelT.InitFromPackedBuf(bytearray(model), 0)
+    return tflite.pack(parsed)

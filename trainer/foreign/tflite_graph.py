@@ -15,17 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from trainer import tflite
 from trainer.errors import ExportError
 
 SUBTRACT, CONCATENATE, RESHAPE, TRANSPOSE, SOFTMAX, LOGISTIC, QUANTIZE, DEQUANTIZE = (
     "SUB", "CONCATENATION", "RESHAPE", "TRANSPOSE", "SOFTMAX", "LOGISTIC", "QUANTIZE", "DEQUANTIZE"
 )  # fmt: skip
-
-
-def _schema() -> Any:
-    from ai_edge_litert import schema_py_generated
-
-    return schema_py_generated
 
 
 def parse(model: bytes, name: str) -> Any:
@@ -34,11 +29,10 @@ def parse(model: bytes, name: str) -> Any:
     Raises:
         ExportError: no TFLite file, or one with control flow, custom operators, or not one input and one output.
     """
-    schema = _schema()
     if model[4:8] != b"TFL3":
         raise ExportError(f"{name}: not a TFLite file")
     try:
-        parsed = schema.ModelT.InitFromPackedBuf(bytearray(model), 0)
+        parsed = tflite.unpack(model)
         graphs = parsed.subgraphs
         inputs, outputs = graphs[0].inputs, graphs[0].outputs
     except Exception as error:  # the generated parser raises what struct and numpy raise
@@ -66,7 +60,7 @@ class Merged:
 
     def constant(self, values: np.ndarray, name: str) -> int:
         """A constant tensor; gives its index."""
-        schema = _schema()
+        schema = tflite.schema()
         buffer = schema.BufferT()
         buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
         self.model.buffers.append(buffer)
@@ -75,7 +69,7 @@ class Merged:
 
     def operator(self, kind: str, inputs: Sequence[int], shape: Sequence[int], name: str, **more: Any) -> int:
         """One operator with one output of ``shape``, float32 unless ``like`` is a tensor; gives the output's index."""
-        schema = _schema()
+        schema = tflite.schema()
         like = more.pop("like", None)
         options = more.pop("options", None)
         output = self._tensor(shape, schema.TensorType.FLOAT32, name, 0)
@@ -129,18 +123,14 @@ class Merged:
 
     def pack(self, outputs: Sequence[int]) -> bytes:
         """The file with these tensors as its outputs, in this order."""
-        import flatbuffers
-
         self.graph.outputs = np.array(outputs, np.int32)
         # signatures and metadata are those of the parts
         self.model.signatureDefs, self.model.metadata, self.model.metadataBuffer = [], [], []
         self.model.description = b"encode-decode and a wrapped classifier"
-        builder = flatbuffers.Builder(1 << 16)
-        builder.Finish(self.model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
+        return tflite.pack(self.model)
 
     def _tensor(self, shape: Sequence[int], kind: int, name: str, buffer: int) -> int:
-        tensor = _schema().TensorT()
+        tensor = tflite.schema().TensorT()
         tensor.shape, tensor.type, tensor.name = np.array(shape, np.int32), kind, name.encode()
         tensor.buffer, tensor.hasRank = buffer, True
         self.graph.tensors.append(tensor)
@@ -154,7 +144,7 @@ class Merged:
         return len(self.model.buffers) - 1
 
     def _code(self, kind: str) -> int:
-        schema = _schema()
+        schema = tflite.schema()
         code = schema.OperatorCodeT()
         number = getattr(schema.BuiltinOperator, kind)
         code.builtinCode, code.deprecatedBuiltinCode, code.version = number, min(number, 127), 1
@@ -199,7 +189,7 @@ def input_layout(shape: Sequence[int], window: Sequence[int]) -> str | None:
 
 
 def _enter(merged: Merged, tensor: int, shape: list[int], entry: Any, mark: str, name: str) -> int:
-    schema = _schema()
+    schema = tflite.schema()
     wanted = [int(side) for side in entry.shape]
     layout = input_layout(wanted, shape)
     if layout is None:
@@ -224,7 +214,7 @@ def _enter(merged: Merged, tensor: int, shape: list[int], entry: Any, mark: str,
 
 
 def _leave(merged: Merged, tensor: int, labels: int, kind: str, mark: str) -> int:
-    schema = _schema()
+    schema = tflite.schema()
     found = merged.graph.tensors[tensor]
     shape = [int(side) for side in found.shape]
     if found.type != schema.TensorType.FLOAT32:

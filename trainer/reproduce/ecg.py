@@ -97,7 +97,8 @@ def reproduce(
         for net in sorted(nets, key=lambda net: net in TWICE):  # a teacher stays before its pupils
             train(net, run)
             done.add(net)
-            if run == 0:  # what a network decides by itself is seen before the next one is trained
+            # what a network decides by itself is seen before the next one is trained
+            if run == 0 and not grid.cells.has(f"run0/{net}/clean"):
                 own = replace(target, tables=tuple(n for n in target.tables if n in ALONE), figures=())
                 assemble(own, grid, range(1), [net for net in nets if net in done], out)
                 ecg_report.write(out)

@@ -1,7 +1,7 @@
 """Cross-validation of paper 2's methods: every training and validation record is attacked once, by nets without it.
 
-One folder a fold below ``out``, each a run of its own (``trainer.reproduce.ecg``); the test part stays out. A fold is
-the records' own (by name), and serves as "validation" in its run's history, which decides nothing.
+One folder a fold below ``out/folds``, each a run of its own (``trainer.reproduce.ecg``); the test part stays out. A
+fold is the records' own (by name), and serves as "validation" in its run's history, which decides nothing.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from trainer.cells import write_json
+from trainer.cells import SETTINGS, write_json
 from trainer.data.base import Dataset
 from trainer.data.splits import fold_of, without_fold
 from trainer.evaluate.intervals import wilson
 from trainer.evaluate.metrics import measure
 from trainer.evaluate.report import write_text
+from trainer.reproduce import ecg_report
 from trainer.reproduce.ecg import Parts, Target, Tell, reproduce
 from trainer.reproduce.ecg_cells import PGD_SHOT, SAP_SHOT, Shot
 from trainer.reproduce.ecg_evidence import Evidence
@@ -46,20 +47,24 @@ def cross_validate(
 ) -> list[dict[str, Any]]:
     """Make every fold's networks and attacks (situation II), then ``folds.json`` and ``folds.md``; gives the rows.
 
-    ``spread`` shares a fold's work over processes before it is assembled here.
+    They join the report of the run that ``out`` holds, if it holds one. ``spread`` shares a fold's work over processes
+    before it is assembled here.
 
     Raises:
         TrainerError: as :func:`trainer.reproduce.ecg.reproduce`.
     """
     one = replace(target, runs=1, tables=(3, 5), figures=(), figure1=False, ablation=False, adaptive=False)
+    below = out / "folds"
     for fold in range(folds):
-        folder = out / f"fold{fold}"
+        folder = below / f"fold{fold}"
         if spread is not None:
             spread(one, fold, folder)
         reproduce(one, parts_of(parts, folds, fold), data, folder, lambda line, k=fold: tell(f"fold {k + 1}: {line}"))
-    rows = table([Evidence(out / f"fold{fold}") for fold in range(folds)], target.nets)
-    write_json(out / "folds.json", {"folds": folds, "n": rows[0]["n"], "rows": rows})
-    write_text(out / "folds.md", markdown(rows, folds))
+    rows = table([Evidence(below / f"fold{fold}") for fold in range(folds)], target.nets)
+    write_json(below / "folds.json", {"folds": folds, "n": rows[0]["n"], "rows": rows})
+    write_text(below / "folds.md", markdown(rows, folds))
+    if (out / SETTINGS).exists():
+        ecg_report.write(out)
     return rows
 
 

@@ -31,7 +31,8 @@ def write(out: Path) -> list[dict[str, Any]]:
     page.text(DEPARTURES)
     page.text(
         f"Network {settings['model']}, {settings['epochs']} epochs, batch {settings['batch']}, Adam at "
-        f"{settings['learning_rate']}; seeds are 100 x run + the network's place in the list, recipes/ has them all."
+        f"{settings['learning_rate']} ({settings['schedule']}); seeds are 100 x run + the network's place in the list, "
+        "recipes/ has them all."
     )
     if settings["epochs"] < 100 or settings["model"] != "ecg13":
         page.text(

@@ -30,7 +30,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = good("train", folder / "toy.toml", "--data", folder / "toy.npz", "--out", folder / "run")
     assert "joint epoch 6/6" in result.output
     assert "validation clean" in result.output
-    result = good("export", folder / "run", "--out", folder / "run" / "toy.bundle", "--sign", folder / "key")
+    report = ["--report", folder / "export.json"]
+    result = good("export", folder / "run", "--out", folder / "run" / "toy.bundle", "--sign", folder / "key", *report)
     assert "validation windows" in result.output
     assert "signed" in result.output
     return folder
@@ -40,6 +41,17 @@ def test_the_exported_bundle_is_signed_by_the_key(folder: Path) -> None:
     bundle = read_bundle(folder / "run" / "toy.bundle", trusted_key=load_public_key(folder / "key.pub"))
     assert bundle.verified
     assert bundle.manifest.quantization == "int8"
+
+
+def test_the_export_report_is_of_the_bundle(folder: Path) -> None:
+    told = json.loads((folder / "export.json").read_text())
+    bundle = read_bundle(folder / "run" / "toy.bundle")
+    assert told["bundle"] == bundle.manifest.ref
+    assert told["model_bytes"] == len(bundle.model)
+    assert told["n"] == bundle.card["validation"]["float"]["n"]
+    assert 0 < told["file_correct"] <= told["n"]
+    assert all(tensor["low"] < tensor["high"] for tensor in told["tensors"])
+    assert len(told["tensors"]) > 10
 
 
 def test_evaluate_writes_rows_predictions_and_a_table(folder: Path) -> None:

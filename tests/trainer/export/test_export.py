@@ -12,6 +12,7 @@ import pytest
 from edge.bundle import read_bundle, signing
 from edge.pipeline.golden import load_verified
 from tests.trainer.training.test_run import RECIPE, parts
+from trainer import tflite
 from trainer.data.base import DataSpec
 from trainer.errors import ExportError
 from trainer.evaluate.subject import check_twin, open_subject
@@ -96,6 +97,11 @@ def test_names_go_and_answers_stay_and_ranges_hold_what_was_seen() -> None:
     named = quantize.convert(graph.build(classifier, front, 1.0), "int8", x)
     short = slim.slim(named)
     assert len(short) < 0.92 * len(named)
+    kept = tflite.unpack(short)
+    graph_ = kept.subgraphs[0]
+    outer = {int(i) for i in (*graph_.inputs, *graph_.outputs)}
+    assert all(bool(tensor.name) == (at in outer) for at, tensor in enumerate(graph_.tensors))
+    assert sum(buffer.data is None or not len(buffer.data) for buffer in kept.buffers) == 1
     answers = []
     for model in (named, short):
         interpreter = Interpreter(model_content=model, num_threads=1)

@@ -54,6 +54,13 @@ def test_same_seed_same_weights_and_keras_file(name: str, tmp_path: Any) -> None
     np.testing.assert_allclose(again.predict(x, verbose=0), first.predict(x, verbose=0), atol=1e-6)
 
 
+@pytest.mark.parametrize("stride", [2, 5, 10])
+def test_the_compact_stem_reaches_four_strides(stride: int) -> None:
+    model = registry.build("compact", SPEC, stem=4, widths=[6], stride=stride)
+    assert model.get_layer("stem_conv").kernel.shape == (4 * stride + 1, 2, 4)
+    assert model.get_layer("stem_relu").output.shape[1] == -(-50 // stride)
+
+
 @pytest.mark.parametrize("name", ["resnet", "fcn"])
 def test_only_layers_that_every_runtime_has(name: str) -> None:
     plain = {"InputLayer", "Conv1D", "BatchNormalization", "ReLU", "Add", "GlobalAveragePooling1D", "Dense"}

@@ -218,6 +218,11 @@ def test_cross_fitted_teachers_label_what_they_left_out(
     np.testing.assert_allclose(labels, np.mean(own, axis=0), atol=1e-4)
     with pytest.raises(TrainingError, match="another teacher"):  # kept labels are of the other reading
         soft_labels.labels_from_runs(runs, training, 1.0, both)
+    second = "[distillation]\nstage = 2\ncross_fit = false"
+    own_recipe = recipe("pupil", defense=CLEAN, sections=second, epochs=1)
+    pupil = train(own_recipe, "", tmp_path / "pupil", teacher=runs, parts=toy_parts())
+    with np.load(pupil / soft_labels.SOFT_LABELS) as saved:
+        np.testing.assert_allclose(saved["labels"], np.mean(own, axis=0), atol=1e-4)
 
 
 @pytest.mark.slow

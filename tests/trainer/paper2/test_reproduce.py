@@ -16,15 +16,12 @@ from trainer.cli import app
 from trainer.data.base import Dataset, DataSpec
 from trainer.defenses import registry
 from trainer.errors import TrainingError
-from trainer.grid import Here, Processes
+from trainer.models import registry as registry_of_models
 from trainer.recipe import read_recipe
-from trainer.reproduce import ecg_adaptive, ecg_tables
+from trainer.reproduce import ecg, ecg_adaptive, ecg_tables
 from trainer.reproduce.ecg import Target, reproduce
 from trainer.reproduce.ecg_cells import BUDGETS, HONEST, PGD_SHOT, SAP_SHOT, SMOOTHING, Grid, Shot
-from trainer.reproduce.ecg_evidence import Evidence
-from trainer.reproduce.ecg_folds import cross_validate
-from trainer.reproduce.ecg_nets import ABLATION, NETS, SCALES, Scale, nets_for, recipe_text
-from trainer.reproduce.ecg_workers import Share, spread, waves
+from trainer.reproduce.ecg_nets import NETS, SCALES, TWICE, Scale, nets_for, recipe_text
 
 pytestmark = pytest.mark.paper2
 SPEC = DataSpec("toy", ("normal", "af", "other", "noise"), "uV", 300.0, 100, ("ecg",))
@@ -64,6 +61,32 @@ def test_recipes_are_the_papers_settings(scale: Scale, tmp_path: Path) -> None:
                 assert defense.from_epoch == scale.epochs // 10 + 1
     assert len(seeds) == 2 * len(NETS)
     assert read_recipe(path).training.epochs == scale.epochs
+
+
+def test_the_device_scale_is_small() -> None:
+    scale = SCALES["device"]
+    spec = replace(SPEC, window_samples=9000)
+    assert registry_of_models.build(scale.model, spec, **scale.arguments).count_params() <= 200_000
+
+
+def test_what_differentiates_twice_comes_last_and_nothing_is_done_for_a_table_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained, written = [], []
+    monkeypatch.setattr(ecg, "train_net", lambda net, *rest: trained.append(net))
+    monkeypatch.setattr(ecg, "assemble", lambda target, grid, runs, nets, out: written.append((target.tables, nets)))
+    monkeypatch.setattr(ecg.ecg_report, "write", lambda out: None)
+    bare = Target(TINY, (2, 3), (), runs=1, figure1=False, adaptive=False)
+    Cells(tmp_path, {}).get("run0/none/clean", lambda: cell(0))
+    (tmp_path / "settings.json").unlink()
+    reproduce(bare, toy_records(), "toy", tmp_path)
+    assert sorted(trained) == sorted(NETS)
+    assert set(trained[-len(TWICE) :]) == set(TWICE)
+    for net, what in NETS.items():
+        assert what.teacher is None or trained.index(what.teacher) < trained.index(net)
+    assert len(written) == len(NETS)  # each network but the one that was attacked before, and all at the end
+    assert written[0] == ((3,), ["none", "at"])
+    assert written[-1] == ((2, 3), tuple(NETS))
 
 
 def test_every_teacher_comes_before_its_pupils() -> None:
@@ -256,68 +279,6 @@ def toy_records() -> tuple[Dataset, Dataset, Dataset]:
     return records(40, "a", 1), records(8, "b", 2), records(24, "c", 3)
 
 
-def unreadable() -> tuple[Dataset, Dataset, Dataset]:
-    raise TrainingError("records.zip: gone")
-
-
-def test_waves_hold_every_task_once_and_teachers_first() -> None:
-    target = Target(TINY, runs=2, ablation=True)
-    first, second, last = waves(target)
-    nets = [*NETS, *ABLATION]
-    assert sorted((run, net) for run, net, _ in [*first, *second]) == sorted((r, n) for r in range(2) for n in nets)
-    for _, net, _ in second:
-        assert (0, {**NETS, **ABLATION}[net].teacher, None) in first
-    shots = [shot for run, what, shot in last if (run, what) == (1, "through")]
-    assert len(shots) == len(set(shots)) > 2
-    assert [task for task in last if task[1] == "boundary"] == [(0, "boundary", None), (1, "boundary", None)]
-    assert list(waves(Target(TINY, (3,), (), 1, ("none", "at")))) == [[(0, "none", None), (0, "at", None)], [], []]
-
-
-@pytest.mark.slow
-def test_side_by_side_gives_the_same_results(tmp_path: Path) -> None:
-    tables = replace(Target(TINY, (2, 3, 6), (), runs=1), figure1=False, adaptive=False)
-    target = replace(tables, nets=nets_for(["dd"]), queries=25, per_pair=1)
-    share = Share(target, toy_records, "toy", tmp_path / "both")
-    told: list[str] = []
-    with Processes(2) as pool:
-        spread(share, pool, told.append)
-        assert len(pool.workers()) == 2
-    assert len(told) == 4  # two networks, SAP in situation I, the boundary attack
-    lines: list[str] = []
-    shared = reproduce(target, toy_records(), "toy", share.out, lines.append)
-    assert lines == []  # nothing is left to train or to attack
-    # a float's last bits follow the number of threads, so answers are compared, not weights
-    assert shared == reproduce(target, toy_records(), "toy", tmp_path / "alone")
-
-
-@pytest.mark.slow
-def test_folds_attack_every_record_once_by_nets_without_it(tmp_path: Path) -> None:
-    target = Target(TINY, nets=("none",), ablation=True)
-    lines: list[str] = []
-    out = tmp_path / "folds"
-    rows = cross_validate(target, toy_records(), "toy", out, 2, lines.append)
-    held = [set(Evidence(out / f"fold{k}").names) for k in range(2)]
-    training, validation, _test = toy_records()
-    assert held[0] | held[1] == {*training.names, *validation.names}
-    assert not held[0] & held[1]
-    assert json.loads((out / "fold1/nets/run0/none/run.json").read_text())["train_records"] >= len(held[0])
-    assert [row["attack"] for row in rows] == ["clean", "SAP", "PGD"]
-    sizes = [len(names) for names in held]
-    for row in rows:
-        assert row["n"] == 48
-        assert row["accuracy"] == pytest.approx(np.average(row["by_fold"], weights=sizes))
-        assert row["interval"][0] < row["accuracy"] < row["interval"][1] or row["accuracy"] in (0.0, 1.0)
-    assert "| none | SAP |" in (out / "folds.md").read_text()
-    reproduce(replace(target, tables=(3,), figures=(), nets=("none",), ablation=False, figure1=False, runs=1),
-              toy_records(), "toy", tmp_path)  # fmt: skip
-    assert "2 folds over training" in (tmp_path / "report.html").read_text()
-
-
-def test_a_workers_mistake_is_told(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"records\.zip: gone"), Here() as pool:
-        spread(Share(Target(TINY, runs=1), unreadable, "toy", tmp_path), pool, lambda line: None)
-
-
 def test_shots_have_names_of_their_own() -> None:
     assert Shot().name == "t20-s0-e10-a1"
     assert Shot(epsilon=5, step_size=0.5).name == "t20-s0-e5-a0.5"
@@ -330,6 +291,8 @@ def test_shots_have_names_of_their_own() -> None:
         (["--data", "x", "--out", "x", "--method", "mad"], "unknown method 'mad'", 1),
         (["--data", "x", "--out", "x", "--table", "1"], "table", 2),
         (["--data", "x", "--out", "x", "--figure", "2"], "Fig. 2 is a drawing", 2),
+        (["--data", "x", "--out", "x", "--folds", "1"], "folds", 2),
+        (["--data", "x", "--out", "x", "--folds", "2", "--table", "3"], "has a table of its own", 2),
         (["--out", "x"], "give the CinC 2017 zip", 2),
         (["--data", "x", "--out", "x", "--scale", "large"], "scale", 2),
     ],

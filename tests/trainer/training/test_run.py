@@ -18,7 +18,7 @@ from trainer.data.base import Dataset, DataSpec
 from trainer.errors import RecipeError, TrainingError
 from trainer.recipe import read_recipe
 from trainer.run import train
-from trainer.training import budget
+from trainer.training import Trainer, budget
 
 RECIPE = """
 [data]
@@ -144,12 +144,29 @@ def test_a_start_that_is_no_run(recipe: Path, tmp_path: Path) -> None:
         (("[model]", "[model"), "not valid TOML"),
         (('name = "toy"', 'name = "to/y"'), "export.name"),
         (('kind = "own"', 'kind = "mnist"'), "data.kind"),
+        (("epochs = 4", "epochs = 4\nprior_correction = 0.5"), "there are none"),
     ],
 )
 def test_recipes_that_cannot_work(recipe: Path, change: tuple[str, str], message: str) -> None:
     recipe.write_text(RECIPE.replace(*change))
     with pytest.raises(RecipeError, match=message):
         read_recipe(recipe)
+
+
+def test_a_mixed_window_has_its_teachers_words_mixed_alike(recipe: Path, tmp_path: Path) -> None:
+    from trainer.defenses.adversarial_training import AdversarialTraining
+    from trainer.run import build_models
+
+    recipe.write_text(RECIPE.replace("gain = 0.1", "gain = 0.1\nmix = 1.0").replace("encode_decode = {", "# {"))
+    read, data = read_recipe(recipe), parts()[0]
+    classifier, _ = build_models(read, data, None)
+    teacher = np.eye(2, dtype=np.float32)[data.y]  # says what the labels say, so both stay alike
+    trainer = Trainer(read, classifier, AdversarialTraining(), data, tmp_path, "classifier", teacher)
+    seen = 0
+    for _, _, target, _, _, _, soft in trainer._batches(np.random.default_rng(0)):
+        np.testing.assert_allclose(soft, target, atol=1e-6)
+        seen += int(((target > 0.01) & (target < 0.99)).any(axis=1).sum())
+    assert seen > 4  # windows of both classes were mixed
 
 
 def test_a_missing_recipe(tmp_path: Path) -> None:
