@@ -95,6 +95,7 @@ class MqttLink:
         self.subscribed = False  # the broker has answered to a subscription, once
         self.connections = 0  # how often the broker has accepted us
         self._up_since: float | None = None
+        self._accepted = False  # by the broker, and paho has yet to send again what it kept
         self._refused = ""
         self._client = self._make_client()
 
@@ -146,11 +147,14 @@ class MqttLink:
 
     def _serve(self, stop: threading.Event) -> str:
         """One connection, from its beginning to its end; why it ended."""
-        client = self._client
+        client, self._accepted = self._client, False
         try:
             client.reconnect()
             answer_by = time.monotonic() + self._settings.connect_timeout_s
             while not stop.is_set() and client.loop(POLL_S) == 0:
+                if self._accepted:
+                    self._accepted = False
+                    self._begin()
                 if self._up_since is None and time.monotonic() > answer_by:
                     return "no answer"
                 if self._renewed.is_set():
@@ -267,8 +271,12 @@ class MqttLink:
             return
         self._refused = ""
         self._subscribing.clear()
-        self.connections += 1
         self._up_since = time.monotonic()
+        self._accepted = True
+
+    def _begin(self) -> None:
+        """After paho has sent again what the last connection left: what is newer must not overtake it."""
+        self.connections += 1
         self._up.set()
         self._warn.recovered("down", "broker %s: connected as %s", self.place, self.client_id)
         log.debug("broker %s: connected as %s", self.place, self.client_id)

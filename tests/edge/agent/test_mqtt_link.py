@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from dataclasses import dataclass
@@ -78,6 +79,8 @@ def test_a_connection_and_its_end():
     told: list[str] = []
     made = link(on_connected=lambda: told.append("up"), on_down=lambda: told.append("down"))
     made._connected(None, None, None, Reason(0), None)
+    assert not made.connected  # before paho has sent again what it kept
+    made._begin()
     assert made.connected
     assert made.wait_connected(0.0)
     made._disconnected(None, None, Flags(), Reason(0x8B, "Server shutting down"), None)
@@ -119,7 +122,7 @@ def test_a_handler_that_fails_does_not_end_the_connection(caplog: pytest.LogCapt
 
     made = link(on_message=fails, on_connected=fails)
     with caplog.at_level(logging.ERROR):
-        made._connected(None, None, None, Reason(0), None)
+        made._begin()
         made._message(None, None, object())
     assert made.connected
     assert len(caplog.records) == 2
@@ -139,6 +142,45 @@ def test_the_queue_of_publishes_has_a_cap(monkeypatch: pytest.MonkeyPatch):
         made.publish("a", "b", qos=1)
     with pytest.raises(BrokerError, match="not sent"):
         made.publish("a", "b", qos=1)
+
+
+def test_what_the_last_connection_left_goes_before_what_is_new():
+    """Else a retained message would end as it was before the connection broke."""
+    server = socket.create_server(("127.0.0.1", 0))
+    server.settimeout(10)
+    settings = MqttSettings(
+        host="127.0.0.1", port=server.getsockname()[1], version="3.1.1", reconnect_min_s=0.05, reconnect_max_s=0.1
+    )
+    made = MqttLink(settings, "me", quiet=True, on_connected=lambda: made.publish("state", next(states), qos=1))
+    states, stop = iter(["old", "new", "newer"]), threading.Event()
+    thread = threading.Thread(target=made.run, args=(stop,))
+    thread.start()
+    try:
+        came = [published(server, 1), published(server, 2)]
+    finally:
+        stop.set()
+        thread.join(5)
+        server.close()
+    assert came == [[b"old"], [b"old", b"new"]]
+
+
+def published(server: socket.socket, count: int) -> list[bytes]:
+    """What the next client publishes, and gets no PUBACK for."""
+    place, _ = server.accept()
+    with place:
+        place.settimeout(10)
+        data = place.recv(1000)
+        assert data[0] == 0x10  # CONNECT
+        place.sendall(b"\x20\x02\0\0")
+        got: list[bytes] = []
+        data = b""
+        while len(got) < count:
+            data += place.recv(1000)
+            while len(data) > 1 and len(data) >= 2 + data[1]:
+                assert data[0] & 0xF0 == 0x30  # PUBLISH, of less than 128 bytes
+                got.append(data[4 + len("state") + 2 : 2 + data[1]])
+                data = data[2 + data[1] :]
+        return got
 
 
 @pytest.mark.integration
