@@ -138,10 +138,14 @@ function login(facts) {
   }
   const field = h("input", { type: "password", id: "token", autocomplete: "current-password", required: true, maxlength: 512 });
   const state = h("p", { class: "bad", role: "alert" });
+  let asking = false; // answers would come in any order
   const form = h("form", {
     class: "card login",
     onsubmit: async (event) => {
       event.preventDefault();
+      if (asking) return;
+      asking = true;
+      text(state, "");
       try {
         await enter(field.value);
         begin();
@@ -149,6 +153,8 @@ function login(facts) {
         const wait = error instanceof Refused && error.facts.wait;
         text(state, wait ? S.login.wait(wait) : error.status === 401 ? S.login.wrong : error.message);
         field.select();
+      } finally {
+        asking = false;
       }
     },
   }, h("h1", {}, S.login.title), h("p", { class: "muted" }, S.login.hint), h("label", { for: "token" }, S.login.label),
