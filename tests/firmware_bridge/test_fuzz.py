@@ -33,6 +33,11 @@ def test_every_truncation_of_the_corpus_parses_or_counts():
             one_input(data[:end])
 
 
+def test_a_text_that_was_none_is_cut_where_it_no_longer_fits():
+    """Found by the fuzzer: each bad byte is read as a character of three."""
+    one_input(b"\x05\x04\x01\0\0\0\xc2" + b"\xb9" * 100 + b"@" * 200)
+
+
 def test_memory_stays_flat():
     mutated(seed=6, count=100, seconds=60)
     tracemalloc.start()
@@ -50,4 +55,4 @@ def test_the_fuzzer_finds_nothing_in_half_a_minute():
     """Guided by coverage where atheris is installed."""
     command = [sys.executable, "-m", "tests.firmware_bridge.fuzz.run", "--seconds", "30", "--seed", "9"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]

@@ -49,7 +49,7 @@ def keep(name: str, data: bytes) -> Path:
     return path
 
 
-def with_atheris(name: str, seconds: float, folder: Path) -> None:
+def with_atheris(name: str, seconds: float, seed: int, folder: Path) -> None:
     """Does not return: libFuzzer ends the process, with 0 where nothing was found."""
     import atheris  # type: ignore[import-not-found]
 
@@ -65,9 +65,10 @@ def with_atheris(name: str, seconds: float, folder: Path) -> None:
     kept.mkdir(parents=True, exist_ok=True)
     limits = [
         f"-max_total_time={max(1, round(seconds))}",
+        f"-seed={seed}",  # 0: by the time
         f"-max_len={target.max_bytes}",
         "-rss_limit_mb=2048",
-        "-timeout=20",
+        "-timeout=60",  # by the clock on the wall, of a machine that may be busy
         f"-artifact_prefix={kept}/",
     ]
     atheris.Setup([sys.argv[0], *limits, str(folder)], targets.TARGETS[name].run)
@@ -77,7 +78,7 @@ def with_atheris(name: str, seconds: float, folder: Path) -> None:
 def one(name: str, seconds: float, seed: int, plain: bool) -> int:
     if not plain and importlib.util.find_spec("atheris") is not None:
         with tempfile.TemporaryDirectory() as folder:
-            with_atheris(name, seconds, Path(folder))
+            with_atheris(name, seconds, seed, Path(folder))
     try:
         done = mutated(TARGETS[name], seed, None, seconds)
     except Exception as error:

@@ -1,7 +1,7 @@
 """Fuzz the wire: ``python -m tests.firmware_bridge.fuzz.run --seconds 180``; exit 1 and the input where it fails.
 
 With atheris (``pip install atheris``: wheels for Linux on x86-64) it is guided by coverage. Without, the corpus is
-mutated from a seed, which needs nothing installed and finds the same input for the same seed and count.
+mutated, which needs nothing installed. Either way the same seed tries the same inputs, as far as the time goes.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def check(data: bytes) -> None:
         raise
 
 
-def with_atheris(seconds: float) -> int:
+def with_atheris(seed: int, seconds: float) -> int:
     """The exit code of libFuzzer, 0 where nothing was found.
 
     In a child: libFuzzer ends its process, and its memory limit counts what the process that started it once held.
@@ -70,11 +70,11 @@ def with_atheris(seconds: float) -> int:
     with tempfile.TemporaryDirectory() as folder:
         child = os.fork()
         if child == 0:
-            guided(seconds, Path(folder))
+            guided(seed, seconds, Path(folder))
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def guided(seconds: float, folder: Path) -> None:
+def guided(seed: int, seconds: float, folder: Path) -> None:
     """Does not return."""
     import atheris  # type: ignore[import-not-found]
 
@@ -89,9 +89,10 @@ def guided(seconds: float, folder: Path) -> None:
         from tests.firmware_bridge.fuzz import target
     limits = [
         f"-max_total_time={round(seconds)}",
+        f"-seed={seed}",  # 0: by the time
         f"-max_len={MAX_BYTES}",
         "-rss_limit_mb=1024",
-        "-timeout=10",
+        "-timeout=60",  # by the clock on the wall, of a machine that may be busy
         f"-artifact_prefix={KEPT}/",
     ]
     KEPT.mkdir(parents=True, exist_ok=True)
@@ -106,7 +107,7 @@ def main() -> int:
     parser.add_argument("--plain", action="store_true", help="without atheris, even where it is installed")
     arguments = parser.parse_args()
     if not arguments.plain and importlib.util.find_spec("atheris") is not None:
-        return with_atheris(arguments.seconds)
+        return with_atheris(arguments.seed, arguments.seconds)
     try:
         done = mutated(arguments.seed, None, arguments.seconds)
     except Exception as error:

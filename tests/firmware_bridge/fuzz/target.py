@@ -81,6 +81,12 @@ def again(item: m.Message) -> None:
         assert error.reason in ("malformed", "too_long")
         return
     back = codec.decode(frame)
+    if isinstance(item, m.Log) and "\ufffd" in item.text:
+        # In place of a byte that is no text, and three times as long: what no longer fits is cut off.
+        assert isinstance(back, m.Log)
+        assert item.text.startswith(back.text)
+        assert replace(back, text="") == replace(item, text="")
+        return
     if not isinstance(item, m.Hello):
         assert back == item
         return
