@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from firmware_bridge import codec
+from firmware_bridge import messages as m
 from tests.firmware_bridge.fuzz.run import mutated
 from tests.firmware_bridge.fuzz.target import corpus, one_input
 
@@ -36,6 +38,8 @@ def test_every_truncation_of_the_corpus_parses_or_counts():
 def test_a_text_that_was_none_is_cut_where_it_no_longer_fits():
     """Found by the fuzzer: each bad byte is read as a character of three."""
     one_input(b"\x05\x04\x01\0\0\0\xc2" + b"\xb9" * 100 + b"@" * 200)
+    verdict = codec.unframe(codec.encode(m.Verdict(0, 9000, 1, "A" * 30, 0.875, 1))[:-1])[1:]
+    one_input(b"\x05" + verdict.replace(b"A", b"\xb9"))
 
 
 def test_memory_stays_flat():
