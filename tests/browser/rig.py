@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from benchmarks.mosquitto import free_port
 from firmware_bridge.recordings import open_recordings
@@ -27,6 +27,7 @@ RATE_HZ = 300.0
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 # A restart of the agent under the page is part of the tests; the browser tells of it in the console.
 EXPECTED = re.compile("ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY|net::ERR|status of (401|403|404|409|421|429|503)")
+expect.set_options(timeout=20_000)  # other tests run beside it
 
 
 @contextmanager
@@ -167,7 +168,7 @@ class Player:
             self._stop.wait(max(0.0, due - time.time()))
 
 
-def until(page: Page, condition: str, timeout_s: float = 10.0) -> None:
+def until(page: Page, condition: str, timeout_s: float = 30.0) -> None:
     """Until a JavaScript expression about `page` is true. (Playwright's own wait needs `eval`, which the page's
     policy forbids.)"""
     script = f"() => {{ const page = window.wavewall?.page; return !!(page && ({condition})); }}"

