@@ -55,13 +55,16 @@ def test_what_always_kills_its_worker_ends_and_an_error_is_passed_on() -> None:
 def test_a_ray_cluster_gives_every_result_though_a_node_is_killed(repository: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.trainer.ray_cluster"], capture_output=True, text=True, timeout=280,
-        cwd=repository, env={**os.environ, "PYTHONPATH": str(repository), "RAY_USAGE_STATS_ENABLED": "0"},
+        cwd=repository, env={**os.environ, "PYTHONPATH": str(repository), "RAY_USAGE_STATS_ENABLED": "0",
+             "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "120"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert sorted(told["results"]) == [[at, at * at] for at in range(10)]
     assert told["refused"] == "task 3 cannot be done"
     assert told["nodes"] == 2  # the head and the worker that is left
+    assert told["by_client"] == [[0, 25], [1, 36]]
+    assert told["refused_client"] == "task 4 cannot be done"
     assert told["same"]
 
 
