@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -112,3 +113,23 @@ class Collector:
             on_accepted()
         else:
             self.waiting.append(on_accepted)
+
+
+class Systemd:
+    """The other end of NOTIFY_SOCKET."""
+
+    def __init__(self, address: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(address.replace("@", "\0", 1))
+        self._socket.setblocking(False)
+
+    def told(self) -> list[str]:
+        out = []
+        while True:
+            try:
+                out += self._socket.recv(4096).decode().splitlines()
+            except BlockingIOError:
+                return out
+
+    def close(self) -> None:
+        self._socket.close()

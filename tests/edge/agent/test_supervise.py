@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import socket
 import threading
 import time
 import urllib.request
@@ -25,8 +24,7 @@ from edge.settings import load_settings
 from edge.sources.base import Emit
 from edge.supervise import Pulse, Supervisor
 from edge.types import Result, SampleBlock, Window
-from edge.watchdog import Notifier, Progress, Watchdog
-from tests.edge.agent.helpers import FakeTime, block, signal
+from tests.edge.agent.helpers import FakeTime, Systemd, block, signal
 from tests.edge.tiny import WINDOW, tiny_bundle
 
 POISON = 40_000.0  # a value that no test signal has
@@ -264,80 +262,6 @@ def test_waiting_on_a_pulse_is_a_sign_of_life():
     pulse.wait(500.0)
     assert seen == [time_.now + 500.0]
     assert pulse.alive_s == time_.now
-
-
-def test_progress_is_still_only_while_something_is_due():
-    time_, due, done = FakeTime(), 0, 0
-    progress = Progress(lambda: due, lambda: done, lambda: time_.now)
-    time_.pass_s(1000)
-    assert progress.still_s() == 0.0
-    due = 5
-    time_.pass_s(10)
-    assert progress.still_s() == 10.0
-    done = 1
-    assert progress.still_s() == 0.0
-    time_.pass_s(70)
-    assert progress.still_s() == 70.0
-    due = 0
-    assert progress.still_s() == 0.0
-
-
-class Systemd:
-    """The other end of NOTIFY_SOCKET."""
-
-    def __init__(self, address: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(address.replace("@", "\0", 1))
-        self._socket.setblocking(False)
-
-    def told(self) -> list[str]:
-        out = []
-        while True:
-            try:
-                out += self._socket.recv(4096).decode().splitlines()
-            except BlockingIOError:
-                return out
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-@pytest.mark.parametrize("abstract", [False, True])
-def test_the_watchdog_is_fed_until_something_is_stuck(tmp_path: Path, abstract: bool):
-    address = f"@wavewall-{os.getpid()}" if abstract else str(tmp_path / "notify")
-    systemd, time_, stuck = Systemd(address), FakeTime(), dict[str, str]()
-    env = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "20000000", "WATCHDOG_PID": str(os.getpid())}
-    watchdog = Watchdog(Notifier(env), lambda: stuck, lambda: time_.now)
-    try:
-        watchdog.tick()
-        watchdog.tick()
-        assert systemd.told() == ["WATCHDOG=1"]
-        time_.pass_s(5.1)
-        watchdog.tick()
-        assert systemd.told() == ["WATCHDOG=1"]
-        stuck["pipeline"] = "does not move"
-        time_.pass_s(5.1)
-        watchdog.tick()
-        assert systemd.told() == ["STATUS=pipeline does not move"]
-        del stuck["pipeline"]
-        time_.pass_s(5.1)
-        watchdog.tick()
-        assert systemd.told() == ["STATUS=working", "WATCHDOG=1"]
-    finally:
-        systemd.close()
-
-
-@pytest.mark.parametrize(
-    "env", [{}, {"NOTIFY_SOCKET": "vsock:2:1"}, {"NOTIFY_SOCKET": "/nowhere/at/all", "WATCHDOG_USEC": "x"}]
-)
-def test_without_systemd_nothing_happens(env: dict[str, str]):
-    notifier = Notifier(env)
-    notifier.tell("READY=1")
-    assert notifier.period_s == 0.0
-
-
-def test_the_watchdog_of_another_process_is_not_ours():
-    assert Notifier({"WATCHDOG_USEC": "20000000", "WATCHDOG_PID": "1"}).period_s == 0.0
 
 
 def test_samples_that_wait_behind_a_stuck_model_stop_the_feeding(
