@@ -52,6 +52,17 @@ class DataSection(_Section):
         None, ge=0, description="the fold not trained on, whose soft labels this run may give (cross-fitting)"
     )
 
+    refit: bool = Field(
+        False,
+        description="learn from the validation records, too; export takes what they decide from a run before",
+    )
+
+    @model_validator(mode="after")
+    def _a_refit_leaves_nothing_out(self) -> DataSection:
+        if self.refit and (self.leave_out is not None or self.oversample_before_split):
+            raise ValueError("refit learns from all but the test records; drop leave_out and oversample_before_split")
+        return self
+
     @model_validator(mode="after")
     def _a_fold_of_several(self) -> DataSection:
         if self.leave_out is not None and (self.folds < 2 or self.leave_out >= self.folds):

@@ -22,6 +22,8 @@ from trainer.errors import TrainingError
 from trainer.recipe import Recipe, read_recipe
 from trainer.training import Report, Trainer, budget, prepare
 
+ENCODE_DECODE = "encode_decode.keras"
+
 
 def open_run(out: Path, recipe_path: Path, resume: bool) -> None:
     """Make the run folder, or check that the one that is there belongs to this recipe.
@@ -62,9 +64,9 @@ def load_parts(recipe: Recipe, data_path: str | Path) -> tuple[Dataset, Dataset]
 
 
 def enlarge(recipe: Recipe, training: Dataset, validation: Dataset) -> tuple[Dataset, Dataset]:
-    """The parts as the recipe wants them: without the fold it leaves out, and with its oversampling: of the
-    training part alone, unless the recipe asks for the order of paper 2's text, which warns that it leaks. The
-    test part is never touched.
+    """The parts as the recipe wants them: with the validation records or without the fold it leaves out, and with its
+    oversampling: of the training part alone, unless the recipe asks for the order of paper 2's text, which warns that
+    it leaks. The test part is never touched.
     """
     from trainer.data.oversample import oversample, oversample_before_split
     from trainer.data.splits import without_fold
@@ -73,13 +75,9 @@ def enlarge(recipe: Recipe, training: Dataset, validation: Dataset) -> tuple[Dat
         training = without_fold(training, recipe.data.folds, recipe.data.leave_out)
     times = recipe.data.oversample
     if recipe.data.oversample_before_split:
-        pool = Dataset(
-            [*training.signals, *validation.signals],
-            np.concatenate([training.y, validation.y]),
-            training.names + validation.names,
-            training.spec,
-        )
-        return oversample_before_split(pool, times, seed=recipe.training.seed)
+        return oversample_before_split(training.joined(validation), times, seed=recipe.training.seed)
+    if recipe.data.refit:
+        training, validation = training.joined(validation), validation.take(np.arange(0))
     return (oversample(training, times) if times else training), validation
 
 
@@ -105,26 +103,34 @@ def teacher_labels(
 
 
 def build_models(recipe: Recipe, data: Dataset, start: Path | None) -> tuple[Any, Any | None]:
-    """(classifier, encode_decode or None); the classifier's weights come from run ``start`` if given."""
+    """(classifier, encode_decode or None); the weights come from run ``start`` if given, those of the encode-decode
+    where it has one.
+    """
     from trainer.models import encode_decode, registry
 
     classifier = registry.build(recipe.model.name, data.spec, **recipe.model.arguments)
+    front = None
+    if recipe.model.encode_decode is not None:
+        front = encode_decode.build(data.spec, **recipe.model.encode_decode)
     if start is not None:
-        import keras
-
         source = start / "classifier.keras"
         if not source.exists():
             raise TrainingError(
                 f"{start}: no classifier.keras; give a finished run of the same classifier with --start"
             )
-        weights = keras.models.load_model(source, compile=False).get_weights()
-        if [w.shape for w in weights] != [w.shape for w in classifier.get_weights()]:
-            raise TrainingError(f"{source}: another shape of classifier than the recipe's [model]")
-        classifier.set_weights(weights)
-    front = None
-    if recipe.model.encode_decode is not None:
-        front = encode_decode.build(data.spec, **recipe.model.encode_decode)
+        _take_weights(classifier, source, "classifier")
+        if front is not None and (start / ENCODE_DECODE).exists():
+            _take_weights(front, start / ENCODE_DECODE, "encode-decode")
     return classifier, front
+
+
+def _take_weights(model: Any, source: Path, what: str) -> None:
+    import keras
+
+    weights = keras.models.load_model(source, compile=False).get_weights()
+    if [w.shape for w in weights] != [w.shape for w in model.get_weights()]:
+        raise TrainingError(f"{source}: another shape of {what} than the recipe's [model]")
+    model.set_weights(weights)
 
 
 def validator(recipe: Recipe, model: Any, windows: Windows) -> Callable[[], tuple[float, float]]:
@@ -182,7 +188,7 @@ def train(
     """Train the recipe and fill the run folder ``out``; gives its path.
 
     Args:
-        start: a finished run whose classifier is the starting point.
+        start: a finished run whose classifier, and encode-decode if it has one, are the starting point.
         teacher: the first stage's finished run, or several, for a recipe of the second stage of a distillation.
         parts: (training, validation) data, for callers that hold it already.
 
@@ -210,7 +216,7 @@ def train(
     model = classifier
     if front is not None:
         model = encode_decode.join(front, classifier)
-        if recipe.training.pretrain_epochs and not (out / "encode_decode.keras").exists():
+        if recipe.training.pretrain_epochs and not (out / ENCODE_DECODE).exists():
             assert isinstance(defense, AdversarialTraining)
             first = Reconstruction(
                 noise=defense.noise, unit=defense.reconstruction_unit, power=defense.reconstruction_power
@@ -218,16 +224,16 @@ def train(
             stage = Trainer(recipe, front, first, training, out, "encode_decode")
             stage.run(None, report, resume)
             with stage.averaged_weights():
-                front.save(out / "encode_decode.keras")
+                front.save(out / ENCODE_DECODE)
         if recipe.training.pretrain_epochs:
             front.set_weights(
-                keras.models.load_model(out / "encode_decode.keras", compile=False).get_weights()
+                keras.models.load_model(out / ENCODE_DECODE, compile=False).get_weights()
             )
         if recipe.training.freeze_encode_decode:
             front.trainable = False  # two-stage reading of paper 1's Fig. 9
     phase = "joint" if front is not None else "classifier"
     stage = Trainer(recipe, model, defense, training, out, phase, labels)
-    stage.run(validator(recipe, model, validation.windows()), report, resume)
+    stage.run(validator(recipe, model, validation.windows()) if len(validation) else None, report, resume)
     with stage.averaged_weights():
         if front is not None:
             front.trainable = True  # as it was built, for whoever loads it
@@ -235,7 +241,7 @@ def train(
         model.save(out / "twin.keras")
         classifier.save(out / "classifier.keras")
         if front is not None:
-            front.save(out / "encode_decode.keras")
+            front.save(out / ENCODE_DECODE)
     facts = {
         "spec": asdict(training.spec),
         "train_records": len(training),

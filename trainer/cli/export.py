@@ -50,6 +50,10 @@ def export(
         Path | None,
         typer.Option("--detector", help="The report.json of `trainer report`: its operating points go on the card."),
     ] = None,
+    before: Annotated[
+        Path | None,
+        typer.Option("--before", help="Of a refit (data.refit): the bundle that gives it temperature and thresholds."),
+    ] = None,
     report: Annotated[
         Path | None,
         typer.Option("--report", help="Write what was compared, and the range of every int8 tensor, as JSON."),
@@ -83,6 +87,7 @@ def export(
             signing_key=key,
             data_path=data,
             **given,
+            before=before,
             report=lambda text: typer.echo(text, err=True),
         )
     parity = done.parity
@@ -90,16 +95,16 @@ def export(
         low, high = wilson(correct, parity.n)
         typer.echo(
             f"{name:<8} {correct / parity.n:.4f} (95 %: {low:.4f} to {high:.4f}) of {parity.n} validation "
-            "windows"
+            f"windows{'' if before is None else ', learnt from'}"
         )
     typer.echo(f"same answer on {parity.agreement:.1%}; golden vectors reproduced by the agent's code")
     if report is not None:
-        _tell(done, report)
+        _tell(done, report, before)
     signed = "signed" if done.bundle.signed else "not signed"
     typer.echo(f"{done.path}: {done.bundle.manifest.ref}, model {done.model_bytes / 1000:.0f} kB, {signed}")
 
 
-def _tell(done: Exported, file: Path) -> None:
+def _tell(done: Exported, file: Path, before: Path | None) -> None:
     """Write the export report."""
     from trainer.evaluate.report import write_text
 
@@ -111,6 +116,7 @@ def _tell(done: Exported, file: Path) -> None:
         "float_correct": parity.float_correct,
         "file_correct": parity.file_correct,
         "agreement": parity.agreement,
+        "windows_learnt_from": before is not None,
         "tensors": done.ranges,
     }
     write_text(file, json.dumps(told, indent=1) + "\n")

@@ -25,7 +25,7 @@ def train(
         bool, typer.Option("--resume", help="Go on from the last checkpoint of this folder.")
     ] = False,
     start: Annotated[
-        Path | None, typer.Option("--start", help="A finished run whose classifier is the starting point.")
+        Path | None, typer.Option("--start", help="A finished run whose weights are the starting point.")
     ] = None,
     teacher: Annotated[
         list[Path] | None,

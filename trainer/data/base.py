@@ -60,6 +60,11 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.y)
 
+    def joined(self, other: Dataset) -> Dataset:
+        """These records and then those of ``other``, of the same ``spec``."""
+        names = self.names + other.names
+        return Dataset([*self.signals, *other.signals], np.concatenate([self.y, other.y]), names, self.spec)
+
     def take(self, indices: np.ndarray | Sequence[int]) -> Dataset:
         """The records at ``indices``, in that order (repeats allowed: that is how oversampling is done)."""
         index = np.asarray(indices, dtype=np.int64)

@@ -134,12 +134,7 @@ def _load_ucr(path: Path, name: str | None) -> LoadedData:
             f"{path}: holds {found}, not {name}; give the folder of {name} or the archive above it"
         )
     train, test, notes = ucr.load_with_notes(path)
-    records = Dataset(
-        [*train.signals, *test.signals],
-        np.concatenate([train.y, test.y]),
-        train.names + test.names,
-        train.spec,
-    )
+    records = train.joined(test)
     validation = ucr.validation_mask(train.y, train.names)
     parts = tuple("val" if chosen else "train" for chosen in validation) + ("test",) * len(test)
     return LoadedData("ucr", records, parts, notes)

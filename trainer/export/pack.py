@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ from edge.pipeline.golden import check_vectors
 from trainer.data.base import Dataset, DataSpec
 from trainer.errors import ExportError
 from trainer.export import attacked, golden, graph, quantize, slim
-from trainer.export.calibrate import calibrate, thresholds
+from trainer.export.before import read_before, taken_over
+from trainer.export.calibrate import Calibration, calibrate, thresholds
 from trainer.export.card import build_card, measured
 from trainer.export.parity import Parity, compare
 from trainer.models.temperature import divide_logits
@@ -102,6 +103,7 @@ def export_run(
     evaluation: Mapping[str, Any] | None = None,
     speed: Mapping[str, Any] | None = None,
     detector: Mapping[str, Any] | None = None,
+    before: str | Path | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Exported:
     """Convert the run's models, compare them with the float twin on validation windows, and write the bundle.
@@ -112,6 +114,7 @@ def export_run(
         evaluation: a ``trainer evaluate`` JSON whose rows go on the card.
         speed: what ``edge-agent bench --json`` says of the bundle, for the card.
         detector: a ``trainer report`` JSON whose operating points go on the card.
+        before: of a refit, the bundle whose temperature and thresholds it takes over.
 
     Raises:
         ExportError: the run, the data or the conversion fails, or accuracy drops by more than the recipe allows.
@@ -119,13 +122,17 @@ def export_run(
     from trainer.run import load_parts
 
     run = read_run(folder)
+    old = read_before(run, before)
     spec, recipe = run.spec, run.recipe
     found = measured(f"{recipe.export.name}@{recipe.export.version}", evaluation, speed, detector)
     training, validation = parts or load_parts(recipe, data_path or run.facts["data_path"])
     steps = preprocess.parse_steps(recipe.data.preprocess)
     windows = validation.windows()
     plain = AttackModel(run.twin, recipe.data.preprocess, name=recipe.export.name)
-    calibration = calibrate(plain.predict(windows.x, windows.valid), windows.y)
+    if old is None:
+        calibration = calibrate(plain.predict(windows.x, windows.valid), windows.y)
+    else:
+        calibration = Calibration(**{f.name: old.card["calibration"][f.name] for f in fields(Calibration)})
     for part in (run.classifier, run.twin):
         divide_logits(part, calibration.temperature)
     twin = AttackModel(run.twin, recipe.data.preprocess, name=recipe.export.name)
@@ -177,7 +184,11 @@ def export_run(
             f"export.max_drop = {recipe.export.max_drop}; try another --quantize or train longer"
         )
     decision = thresholds(parity, recipe.export.false_alarms, recipe.export.abstentions)
+    if old is not None:
+        decision = old.manifest.decision
     card = build_card(run, mode, parity, windows, len(model), calibration, decision, found)
+    if old is not None:
+        card = taken_over(card, old)
     try:
         bundle = write_bundle(
             Path(out),

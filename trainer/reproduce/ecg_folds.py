@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from trainer.cells import SETTINGS, write_json
-from trainer.data.base import Dataset
 from trainer.data.splits import fold_of, without_fold
 from trainer.evaluate.intervals import wilson
 from trainer.evaluate.metrics import measure
@@ -32,12 +31,7 @@ Spread = Callable[[Target, int, Path], None]
 def parts_of(parts: Parts, folds: int, fold: int) -> Parts:
     """(the other folds, this fold, this fold) of the training and validation records."""
     training, validation, _ = parts
-    pool = Dataset(
-        [*training.signals, *validation.signals],
-        np.concatenate([training.y, validation.y]),
-        training.names + validation.names,
-        training.spec,
-    )
+    pool = training.joined(validation)
     held = pool.take(np.flatnonzero([fold_of(name, folds) == fold for name in pool.names]))
     return without_fold(pool, folds, fold), held, held
 
