@@ -15,9 +15,8 @@ from typing import Any
 from edge.backoff import Backoff
 from edge.config import MqttSettings
 from edge.errors import EdgeError
-from edge.mqtt_tls import make_context, refuse_readable_by_others
+from edge.mqtt_setup import aim, make_client
 from edge.mqtt_tls import why as why_not_trusted
-from edge.settings import ConfigError
 from edge.warnings_once import WarnOnce
 
 log = logging.getLogger("edge.mqtt")
@@ -26,31 +25,10 @@ POLL_S = 0.25  # how late a stop may be noticed while nothing comes in
 TAKEN_OVER = 0x8E
 # A connection that broke so soon does not count as one that worked: the pauses go on growing.
 SHORT_S, FLAPS = 5.0, 3
-# Publishes that wait inside paho; the spool is where results wait, so this only has to hold one batch and the
-# retained topics.
-MAX_QUEUED = 4096
 
 
 class BrokerError(EdgeError):
     """The broker cannot be used: absent, refused the login, or ended the connection."""
-
-
-def password_of(settings: MqttSettings) -> str | None:
-    """The password from the settings or its file. Raises ConfigError."""
-    if settings.password is not None:
-        return settings.password.get_secret_value()
-    if settings.password_file is None:
-        return None
-    refuse_readable_by_others(settings.password_file, "mqtt.password_file")
-    try:
-        lines = settings.password_file.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"mqtt.password_file {settings.password_file}: {error}", key="mqtt.password_file"
-        ) from error
-    if not lines or not lines[0]:
-        raise ConfigError(f"mqtt.password_file {settings.password_file}: its first line is empty")
-    return lines[0]
 
 
 class MqttLink:
@@ -119,14 +97,14 @@ class MqttLink:
     def run(self, stop: threading.Event) -> None:
         """Stay connected until `stop` is set, then disconnect properly (no last will)."""
         pause = Backoff(self._settings.reconnect_min_s, self._settings.reconnect_max_s)
-        self._connect_async()
+        aim(self._client, self._settings, self._lasting)
         short_lived = 0
         while not stop.is_set():
             self._up_since = None
             if self._renewed.is_set():
                 self._renewed.clear()
                 self._client = self._make_client()
-                self._connect_async()
+                aim(self._client, self._settings, self._lasting)
             reason = self._serve(stop)
             if stop.is_set():
                 break
@@ -211,32 +189,7 @@ class MqttLink:
             self._client.ack(message.mid, message.qos)
 
     def _make_client(self) -> Any:
-        import paho.mqtt.client as paho
-        from paho.mqtt.enums import CallbackAPIVersion
-
-        from edge.mqtt_client import BulkClient
-
-        v5 = self._settings.version == "5"
-        client = BulkClient(
-            CallbackAPIVersion.VERSION2,
-            client_id=self.client_id,
-            protocol=paho.MQTTv5 if v5 else paho.MQTTv311,
-            # MQTT 3.1.1 has one flag for both ends of a session's life.
-            clean_session=None if v5 else not self._lasting,
-            manual_ack=self._lasting,
-            reconnect_on_failure=True,
-            transport=self._settings.transport,
-        )
-        if self._settings.tls:
-            client.tls_set_context(make_context(self._settings))
-        if self._settings.transport == "websockets":
-            client.ws_set_options(self._settings.ws_path)
-        client.connect_timeout = self._settings.connect_timeout_s
-        client.max_queued_messages_set(MAX_QUEUED)
-        if self._settings.username is not None:
-            client.username_pw_set(self._settings.username, password_of(self._settings))
-        if self._will is not None:
-            client.will_set(self._will[0], self._will[1], qos=1, retain=True)
+        client = make_client(self._settings, self.client_id, self._lasting, self._will)
         client.on_connect = self._connected
         client.on_subscribe = self._subscribed
         client.on_disconnect = self._disconnected
@@ -247,23 +200,6 @@ class MqttLink:
         if self._on_published is not None:
             client.on_publish = self._published
         return client
-
-    def _connect_async(self) -> None:
-        s = self._settings
-        if s.version != "5":
-            self._client.connect_async(s.host, s.port, s.keepalive_s)
-            return
-        from paho.mqtt.packettypes import PacketTypes
-        from paho.mqtt.properties import Properties
-
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.ReceiveMaximum = s.receive_maximum
-        properties.MaximumPacketSize = s.max_packet_bytes
-        if self._lasting:
-            properties.SessionExpiryInterval = s.session_expiry_s
-        self._client.connect_async(
-            s.host, s.port, s.keepalive_s, clean_start=not self._lasting, properties=properties
-        )
 
     def _connected(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:

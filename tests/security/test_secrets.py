@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from edge.config import MqttSettings, Settings
-from edge.mqtt_link import password_of
+from edge.mqtt_setup import password_of
 from edge.settings import ConfigError, _readable, env_name, load_settings, scalar_settings, takes_flag
 from tests.integration.rig import AgentProcess, Broker, agent, wait_for
 
@@ -103,7 +103,7 @@ def test_a_traceback_says_it_nowhere(bundle: Path, tmp_path: Path):
     """The worst case: a bug while the connection is being made, with the settings at hand."""
     code = (
         "import sys, edge.mqtt_link as m\n"
-        "m.MqttLink._connect_async = lambda self: [][self._settings]\n"
+        "m.aim = lambda client, settings, lasting: [][settings]\n"
         "from edge.cli import main\n"
         "main()\n"
     )

@@ -136,7 +136,7 @@ def test_publishing_without_a_connection():
 
 
 def test_the_queue_of_publishes_has_a_cap(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("edge.mqtt_link.MAX_QUEUED", 3)
+    monkeypatch.setattr("edge.mqtt_setup.MAX_QUEUED", 3)
     made = link()
     for _ in range(3):
         made.publish("a", "b", qos=1)
