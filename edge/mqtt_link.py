@@ -231,6 +231,7 @@ class MqttLink:
 
     def _disconnected(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         self._up.clear()
+        self._accepted = False
         code = getattr(reason, "value", 0)
         if code == TAKEN_OVER:
             self._refused = self._same_name()

@@ -174,6 +174,7 @@ def evaluate(
         load_data(data).part(split.value), read_names(records) if records is not None else None, limit
     )
     windows = fit(chosen, subject.spec)
+    _tell_refit(subject, split)
     with progress_bar(unit="records") as bar:
         tasks = {}
 
@@ -205,6 +206,14 @@ def evaluate(
     typer.echo(report.to_table(rows))
     if any(trial.refused for trial in trials):
         fail("a gradient of zero is no robustness: rows without a figure could not be attacked", EXIT_FAILED)
+
+
+def _tell_refit(subject: Subject, split: Split) -> None:
+    """A refit has learnt from the validation records."""
+    card = subject.bundle.card if subject.bundle is not None else {}
+    if split is Split.VAL and card.get("training", {}).get("data", {}).get("refit"):
+        says = f"{subject.name} has learnt from the validation records (data.refit): figures on them are too good"
+        typer.echo(f"note: {says}; take --split test", err=True)
 
 
 @contextmanager

@@ -41,8 +41,13 @@ def read_before(run: Run, path: str | Path | None) -> Bundle | None:
         )
     bundle = read_bundle(resolve_bundle(str(path)))
     same = bundle.manifest.labels == run.spec.labels and bool(bundle.manifest.thermometer) == (run.front is not None)
+    made = bundle.card.get("training", {})
+    same = same and made.get("model") == run.recipe.model.model_dump(mode="json")
     if not same or any(section not in bundle.card for section in SECTIONS):
-        raise ExportError(f"{path}: not the bundle of the run before {run.folder}: other labels, parts or no full card")
+        says = "other labels, another [model] or no full card"
+        raise ExportError(f"{path}: not the bundle of the run before {run.folder}: {says}")
+    if made.get("data", {}).get("refit"):
+        raise ExportError(f"{path}: a refit itself; give the bundle of the run that held its validation records out")
     return bundle
 
 

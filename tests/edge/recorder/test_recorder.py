@@ -76,7 +76,7 @@ def test_acknowledgements_come_after_the_fsync_and_in_groups(tmp_path: Path, mon
     for k in range(writer_module.ACK_BURST):
         made.append(block([k]), False, lambda k=k: events.append(k))
     wait_for(lambda: len(events) >= 7 + writer_module.ACK_BURST, "the burst")
-    assert time.monotonic() - began < sync_s  # as many as a broker sends at once are not kept waiting
+    assert time.monotonic() - began < sync_s / 2  # as many as a broker sends at once are not kept waiting
     made.stop()
     thread.join(5)
 

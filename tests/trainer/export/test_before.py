@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from tests.trainer.training.test_run import RECIPE, parts
+from trainer.cli.evaluate import Split, _tell_refit
 from trainer.errors import ExportError, RecipeError
+from trainer.evaluate.subject import Subject
 from trainer.export.before import LIMIT, SECTIONS
 from trainer.export.pack import Exported, export_run, read_run
 from trainer.recipe import read_recipe
@@ -82,7 +84,21 @@ def test_export_wants_the_bundle_before_of_a_refit_and_of_nothing_else(
         export_run(first, out, parts=parts(), before=before.path)
     with pytest.raises(ExportError, match="not the bundle of the run before"):
         export_run(refit, out, parts=parts(), before="ecg-undefended")
+    again = export_run(refit, tmp_path / "refit.bundle", parts=parts(), before=before.path)
+    with pytest.raises(ExportError, match="a refit itself"):
+        export_run(refit, out, parts=parts(), before=again.path)
     assert not out.exists()
+
+
+def test_figures_on_records_that_it_learnt_from_are_said_to_be_too_good(
+    refit: Path, before: Exported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = export_run(refit, tmp_path / "refit.bundle", parts=parts(), before=before.path)
+    for bundle, split, told in (
+        (made.bundle, Split.VAL, True), (made.bundle, Split.TEST, False), (before.bundle, Split.VAL, False),
+    ):  # fmt: skip
+        _tell_refit(Subject(bundle.manifest.name, parts()[0].spec, (), bundle, None, None), split)
+        assert ("take --split test" in capsys.readouterr().err) == told
 
 
 def test_a_refit_cannot_leave_a_fold_out(tmp_path: Path) -> None:
