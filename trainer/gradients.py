@@ -9,13 +9,19 @@ compiled once and looped in Python, which is faster to start than a compiled loo
 with ``has_aux`` the function gives (value, aux) and the answer is ((value, aux), gradient). What the function
 computes leaves it by its return value alone: JAX allows no other way.
 
+``bfloat16()``: inside, compiled steps multiply (convolutions, dense layers) in bfloat16 and add in float32, where the
+processor has units for it; elsewhere nothing changes. Weights, normalisation's statistics and losses stay float32.
+
+``fused_normalization(x, gamma, beta, epsilon)``: (normalised, mean, variance) as one operation, or None where the
+backend has nothing better than Keras' own.
+
 ``train_step(model, optimizer, loss)``: one optimizer step on ``loss() -> (scalar, aux)``; gives aux. Call it inside
 ``compiled``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -24,15 +30,40 @@ from keras import ops
 from trainer.errors import TrainingError
 
 if keras.backend.backend() == "tensorflow":
-    from trainer.gradients_tensorflow import compiled, input_gradient, train_step
+    from trainer.gradients_tensorflow import (
+        bfloat16,
+        compiled,
+        fused_normalization,
+        has_bfloat16,
+        input_gradient,
+        train_step,
+    )
 elif keras.backend.backend() == "jax":
-    from trainer.gradients_jax import compiled, input_gradient, train_step
+    from trainer.gradients_jax import (
+        bfloat16,
+        compiled,
+        fused_normalization,
+        has_bfloat16,
+        input_gradient,
+        train_step,
+    )
 else:
     raise TrainingError(
         f"Keras runs on {keras.backend.backend()!r}; set KERAS_BACKEND to tensorflow or jax (export needs tensorflow)"
     )
 
-__all__ = ["average_step", "averaged", "compiled", "input_gradient", "tensor", "train_step"]
+__all__ = [
+    "average_step",
+    "averaged",
+    "bfloat16",
+    "compiled",
+    "fused_normalization",
+    "has_bfloat16",
+    "in_bfloat16",
+    "input_gradient",
+    "tensor",
+    "train_step",
+]
 
 
 def averaged(model: Any) -> list[Any]:
@@ -48,6 +79,16 @@ def average_step(model: Any, average: Sequence[Any], decay: Any) -> None:
             mean.assign(decay * mean.value + (1.0 - decay) * weight.value)
         else:
             mean.assign(weight.value)
+
+
+def in_bfloat16(step: Callable[..., Any]) -> Callable[..., Any]:
+    """``step`` as it is, called inside :func:`bfloat16`."""
+
+    def call(*args: Any) -> Any:
+        with bfloat16():
+            return step(*args)
+
+    return call
 
 
 def tensor(x: Any, dtype: str = "float32") -> Any:

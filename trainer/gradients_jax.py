@@ -7,13 +7,30 @@ function's trace and is carried out of it as an auxiliary result.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import keras
 from keras.src.backend.common.stateless_scope import get_stateless_scope
+
+fused_normalization = None  # XLA fuses Keras' own
+
+
+def has_bfloat16() -> bool:
+    """Whether the device multiplies bfloat16 faster than float32; XLA for CPUs does not."""
+    return str(jax.default_backend()) != "cpu"
+
+
+@contextmanager
+def bfloat16() -> Iterator[None]:
+    if not has_bfloat16():
+        yield
+        return
+    with jax.default_matmul_precision("bfloat16"):
+        yield
 
 
 class _Scope(keras.StatelessScope):  # type: ignore[misc]

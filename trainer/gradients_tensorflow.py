@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+
+_BFLOAT16 = "auto_mixed_precision_onednn_bfloat16"
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,3 +31,33 @@ def train_step(model: Any, optimizer: Any, loss: Callable[[], tuple[Any, Any]]) 
         value, aux = loss()
     optimizer.apply(tape.gradient(value, variables), variables)
     return aux
+
+
+def fused_normalization(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
+    """(normalised x, mean, variance) of x (n, time, channel) over n and time."""
+    rows = tf.expand_dims(x, 1)
+    scale, offset = tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta)
+    out, mean, variance = tf.compat.v1.nn.fused_batch_norm(rows, scale, offset, epsilon=epsilon, is_training=True)
+    return tf.squeeze(out, 1), mean, variance
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 faster than float32."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+@contextmanager
+def bfloat16() -> Iterator[None]:
+    if not has_bfloat16():
+        yield
+        return
+    before = tf.config.optimizer.get_experimental_options().get(_BFLOAT16, False)
+    tf.config.optimizer.set_experimental_options({_BFLOAT16: True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({_BFLOAT16: before})

@@ -113,6 +113,7 @@ class TrainingSection(_Section):
     patience: int = Field(50, ge=1, description="plateau: epochs without a lower loss before the rate is halved")
     rate_floor: float = Field(1e-4, gt=0, description="plateau: the rate goes no lower")
     stop_after: int = Field(0, ge=0, description="epochs without a lower training loss that end a phase; 0: never")
+    stop_delta: float = Field(1e-4, ge=0, description="how much lower counts as lower there")
     keep: Literal["average", "lowest_loss"] = "average"
     freeze_encode_decode: bool = Field(False, description="the classifier learns on fixed reconstructions")
     warmup_epochs: float = Field(1.0, ge=0)
@@ -123,6 +124,9 @@ class TrainingSection(_Section):
     )
     average_decay: float = Field(0.0, ge=0, lt=1, description="running average of the weights; 0 is none")
     clip_norm: float = Field(5.0, gt=0)
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of products in training; bfloat16 where the processor has units for it"
+    )
     seed: int = 0
     pretrain_epochs: int = Field(0, ge=0, description="epochs that train the encode-decode alone first")
     checkpoint_every_s: float = Field(120.0, ge=0)

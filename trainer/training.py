@@ -177,7 +177,8 @@ class Trainer:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         optimizer.build(model.trainable_variables)
         self.state = _State(model, gradients.averaged(model), optimizer)
-        self._compiled = gradients.compiled(self._step)
+        step = gradients.compiled(self._step)
+        self._compiled = gradients.in_bfloat16(step) if t.precision == "bfloat16" else step
         self._tensor = gradients.tensor
 
     def _step(
@@ -322,7 +323,7 @@ class Trainer:
             if t.keep == "lowest_loss":
                 state.kept = [np.asarray(w).copy() for w in self.model.weights]
         # the mark follows by whole steps, so that a loss that only creeps ends the phase too
-        mark, stale = (loss, 0.0) if loss < mark - MIN_DELTA else (mark, stale + 1)
+        mark, stale = (loss, 0.0) if loss < mark - t.stop_delta else (mark, stale + 1)
         state.lowest = np.array([lowest, mark, stale])
 
     def _stopped(self) -> bool:

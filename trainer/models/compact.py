@@ -15,11 +15,12 @@ import keras
 from keras import layers
 
 from trainer.data.base import DataSpec
+from trainer.models.layers import BatchNormalization
 
 
 def _conv_bn(x: Any, width: int, kernel: int, stride: int, name: str) -> Any:
     x = layers.Conv1D(width, kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_conv")(x)
-    return layers.BatchNormalization(momentum=0.95, epsilon=1e-3, name=f"{name}_bn")(x)
+    return BatchNormalization(momentum=0.95, epsilon=1e-3, name=f"{name}_bn")(x)
 
 
 def _stage(x: Any, width: int, name: str) -> Any:

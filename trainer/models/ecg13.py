@@ -33,6 +33,7 @@ import keras
 from keras import layers
 
 from trainer.data.base import DataSpec
+from trainer.models.layers import BatchNormalization
 
 # (filters, kernel, dilation, pooled)
 TABLE = (
@@ -70,7 +71,7 @@ def build(
     for i, (filters, kernel, dilation, pooled) in enumerate(TABLE, 1):
         n = max(1, round(filters * width))
         x = layers.Conv1D(n, kernel, dilation_rate=dilation, padding="same", name=f"conv{i}")(x)
-        x = layers.BatchNormalization(momentum=momentum, epsilon=1e-3, name=f"bn{i}")(x)
+        x = BatchNormalization(momentum=momentum, epsilon=1e-3, name=f"bn{i}")(x)
         x = layers.ReLU(name="features" if i == len(TABLE) else f"relu{i}")(x)
         if pooled:
             x = layers.MaxPooling1D(2, padding="same", name=f"pool{i}")(x)

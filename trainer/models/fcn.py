@@ -14,6 +14,7 @@ import keras
 from keras import layers
 
 from trainer.data.base import DataSpec
+from trainer.models.layers import BatchNormalization
 
 KERNELS = (8, 5, 3)
 
@@ -31,7 +32,7 @@ def build(spec: DataSpec, *, width: int = 128, momentum: float = 0.99, seed: int
     inputs = x
     for i, (filters, kernel) in enumerate(zip((width, 2 * width, width), KERNELS, strict=True), 1):
         x = layers.Conv1D(filters, kernel, padding="same", name=f"conv{i}")(x)
-        x = layers.BatchNormalization(momentum=momentum, name=f"bn{i}")(x)
+        x = BatchNormalization(momentum=momentum, name=f"bn{i}")(x)
         x = layers.ReLU(name="features" if i == len(KERNELS) else f"relu{i}")(x)
     x = layers.GlobalAveragePooling1D(name="embedding")(x)
     return keras.Model(inputs, layers.Dense(len(spec.labels), name="logits")(x), name="fcn")

@@ -15,13 +15,14 @@ import keras
 from keras import layers
 
 from trainer.data.base import DataSpec
+from trainer.models.layers import BatchNormalization
 
 KERNELS = (8, 5, 3)
 
 
 def _conv_bn(x: Any, filters: int, kernel: int, momentum: float, name: str, stride: int = 1) -> Any:
     x = layers.Conv1D(filters, kernel, strides=stride, padding="same", name=f"{name}_conv")(x)
-    return layers.BatchNormalization(momentum=momentum, name=f"{name}_bn")(x)
+    return BatchNormalization(momentum=momentum, name=f"{name}_bn")(x)
 
 
 def _block(x: Any, filters: int, momentum: float, name: str, output: str, stride: int = 1) -> Any:
@@ -31,7 +32,7 @@ def _block(x: Any, filters: int, momentum: float, name: str, output: str, stride
         if i < len(KERNELS):
             y = layers.ReLU(name=f"{name}_{i}_relu")(y)
     if x.shape[-1] == filters and stride == 1:  # as many channels already: only normalised, as in the source
-        shortcut = layers.BatchNormalization(momentum=momentum, name=f"{name}_short_bn")(x)
+        shortcut = BatchNormalization(momentum=momentum, name=f"{name}_short_bn")(x)
     else:
         shortcut = _conv_bn(x, filters, 1, momentum, f"{name}_short", stride)
     return layers.ReLU(name=output)(layers.Add(name=f"{name}_add")([y, shortcut]))

@@ -67,12 +67,19 @@ class AttackModel:
         model: gives logits, or [logits, reconstruction, ...].
         steps: the bundle's preprocessing steps.
         name: for messages.
+        precision: "bfloat16" multiplies so on the way to an attack (its gradients and which of its windows it
+            keeps), where the processor has units for it; answers (:meth:`predict`) are always float32.
     """
 
     def __init__(
-        self, model: keras.Model, steps: Sequence[Mapping[str, Any]] = (), *, name: str = "model"
+        self,
+        model: keras.Model,
+        steps: Sequence[Mapping[str, Any]] = (),
+        *,
+        name: str = "model",
+        precision: str = "float32",
     ) -> None:
-        self.model, self.steps, self.name = model, list(steps), name
+        self.model, self.steps, self.name, self.precision = model, list(steps), name, precision
         self._thermometers = thermometers(model)
         self._compiled: dict[Any, Any] = {}
         self._derived: dict[str, AttackModel] = {}
@@ -111,17 +118,22 @@ class AttackModel:
         """(n, class) logits of raw-unit windows, as tensors, inside a compiled step."""
         return logits_of(self.model(preprocess(x, valid, self.steps), training=False))
 
-    def compiled(self, key: Any, function: Any) -> Any:
-        """A compiled step kept per key and per surrogate, since a surrogate is fixed when a graph is traced."""
+    def compiled(self, key: Any, function: Any, precision: str | None = None) -> Any:
+        """A compiled step kept per key and per surrogate, since a surrogate is fixed when a graph is traced.
+
+        ``precision``: of its products; that of the model if None.
+        """
         full = (key, tuple(layer.surrogate for layer in self._thermometers))
         if full not in self._compiled:
-            self._compiled[full] = gradients.compiled(function)
+            step = gradients.compiled(function)
+            half = (precision or self.precision) == "bfloat16"
+            self._compiled[full] = gradients.in_bfloat16(step) if half else step
         return self._compiled[full]
 
     def predict(self, x: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
         """(n, class) logits as numpy, batched; x (n, time, channel), valid (n, time)."""
         valid = np.ones(x.shape[:2], bool) if valid is None else valid
-        step = self.compiled("predict", self.logits)
+        step = self.compiled("predict", self.logits, "float32")
         out = []
         # few windows (the last ones standing in an attack) take a smaller batch; powers of two, for few traces
         size = min(BATCH, max(8, 1 << (max(1, len(x)) - 1).bit_length()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ from edge.bundle import thermometer as device_thermometer
 from trainer import gradients
 from trainer.data.base import DataSpec
 from trainer.models import compact, encode_decode
-from trainer.models.layers import SURROGATES, Thermometer, even_thresholds, sinh_thresholds
+from trainer.models.layers import SURROGATES, BatchNormalization, Thermometer, even_thresholds, sinh_thresholds
 from trainer.models.wrap import AttackModel, preprocess
 
 
@@ -115,3 +116,35 @@ def test_surrogates_are_fixed_when_traced_and_restored_after() -> None:
     first, second, *_ = seen.values()
     assert not np.allclose(first, second)
     assert np.array_equal(slope(), seen["tent"])
+
+
+def test_fused_normalisation_is_keras_s_own() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(3.0, 2.0, (8, 50, 6)).astype(np.float32)
+    seen = []
+    for kind in (keras.layers.BatchNormalization, BatchNormalization):
+        layer = kind(momentum=0.9)
+        layer.build(x.shape)
+        layer.gamma.assign(rng.uniform(0.5, 2.0, 6) if not seen else seen[0][0])
+
+        def out(a: Any, layer: Any = layer) -> Any:
+            return keras.ops.sum(keras.ops.sin(layer(a, training=True)), axis=(1, 2))
+
+        value, slope = gradients.input_gradient(out, gradients.tensor(x))
+        calm = layer(x[:2], training=False)
+        arrays = (layer.gamma, value, slope, layer.moving_mean, layer.moving_variance, calm)
+        seen.append([np.asarray(a) for a in arrays])
+    for theirs, ours in zip(*seen, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+def test_products_in_bfloat16_are_near_and_end_with_the_block() -> None:
+    rng = np.random.default_rng(0)
+    layer = keras.layers.Conv1D(16, 5, padding="same")
+    x = gradients.tensor(rng.normal(size=(4, 64, 8)))
+    step = gradients.compiled(layer)
+    exact = np.asarray(step(x))
+    half = np.asarray(gradients.in_bfloat16(step)(x))
+    assert half.dtype == np.float32
+    assert 0 < np.abs(half - exact).max() < 0.05 * np.abs(exact).max() or not gradients.has_bfloat16()
+    assert np.array_equal(np.asarray(step(x)), exact)

@@ -79,5 +79,7 @@ class Nets:
         if key not in self._loaded:
             folder = self.trained(net, data, seed)
             steps = tuple(read_recipe(folder / "recipe.toml").data.preprocess)
-            self._loaded[key] = load_twin(folder, f"{data.name} {net}", steps, file)
+            model = load_twin(folder, f"{data.name} {net}", steps, file)
+            model.precision = self.scale.precision
+            self._loaded[key] = model
         return self._loaded[key]

@@ -56,6 +56,7 @@ def text(net: str, data: Prepared, scale: Scale, seed: int) -> str:
     fields["arguments"] = _table({**fields["arguments"], "seed": seed})
     front = fields["front"]
     fields["front"] = f"encode_decode = {_table({**front, 'seed': seed})}" if front else ""
+    fields["training"] |= {"precision": scale.precision}
     fields["training"] = "\n".join(f"{key} = {_value(value)}" for key, value in fields["training"].items())
     # names of datasets come from folders: quoted as JSON strings, which TOML reads alike
     export = "".join(c if c.isalnum() and c.isascii() else "-" for c in f"{data.name}-{net}")[:64]
@@ -74,6 +75,7 @@ def _paper(net: str, data: Prepared, scale: Scale) -> dict[str, Any]:
         "rate_floor": 1e-4,
         "keep": "lowest_loss",
         "stop_after": scale.stop_after,
+        "stop_delta": scale.stop_delta,
         "clip_norm": 1e9,
     }
     low, high = data.reach
