@@ -14,7 +14,13 @@ from edge.bundle import thermometer as device_thermometer
 from trainer import gradients
 from trainer.data.base import DataSpec
 from trainer.models import compact, encode_decode
-from trainer.models.layers import SURROGATES, BatchNormalization, Thermometer, even_thresholds, sinh_thresholds
+from trainer.models.layers import (
+    SURROGATES,
+    BatchNormalization,
+    Thermometer,
+    even_thresholds,
+    sinh_thresholds,
+)
 from trainer.models.wrap import AttackModel, preprocess
 
 

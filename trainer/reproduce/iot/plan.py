@@ -21,7 +21,8 @@ class Scale:
 
     ``width`` and ``fcn_width``: filters of the first block; ``epochs`` end earlier when the training loss has not
     fallen by ``stop_delta`` for ``stop_after``; ``precision`` of products in training and on the way to an attack;
-    ``best_steps``: optimizer steps of the best defence at least; ``restarts`` of PGD-40 under each gradient; ``queries`` of Square; ``large_limit``: series attacked at a budget that must leave none.
+    ``best_steps``: optimizer steps of the best defence at least; ``restarts`` of PGD-40 under each gradient;
+    ``queries`` of Square; ``large_limit``: series attacked at a budget that must leave none.
     """
 
     name: str
