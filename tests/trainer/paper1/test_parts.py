@@ -10,12 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.data.augment import mixed, warped
+from trainer.data.base import Dataset, DataSpec
 from trainer.defenses.smoothing import moving_average, savitzky_golay, smooth
 from trainer.errors import EvaluationError
 from trainer.evaluate.ceiling import ceiling
 from trainer.evaluate.rejection import KINDS, Traits, noise, operating_point, standardised
 from trainer.explain import cam, mds
-from trainer.reproduce.iot import plan, table2
+from trainer.reproduce.iot import closeness as closeness_module
+from trainer.reproduce.iot import plan, recipes, table2
+from trainer.reproduce.iot.closeness import Closeness, closeness
 
 
 def fewest_lost(x: np.ndarray, y: np.ndarray, epsilon: float) -> int:
@@ -171,3 +174,29 @@ def test_what_can_be_asked_for() -> None:
             plan.wanted(*asked[:3], ("Coffee",), asked[3])
     with pytest.raises(EvaluationError, match="no dataset"):
         plan.wanted((), (), (), (), 1)
+
+
+def series(*rows: list[float], y: list[int]) -> Dataset:
+    signals = [np.array(row, np.float32)[:, None] for row in rows]
+    spec = DataSpec("toy", tuple(map(str, range(max(y) + 1))), "1", 1.0, len(rows[0]))
+    return Dataset(signals, np.array(y), tuple(map(str, range(len(rows)))), spec)
+
+
+def test_closeness_is_that_of_the_nearest_series_of_another_label() -> None:
+    data = series([0, 0, 0, 0], [0.1, 0.1, 0.1, 0.1], [0, 0, 0, 1.0], [5, 5, 5, 5], y=[0, 0, 1, 1])
+    found = closeness(data, 0.1)
+    # to the nearest of the other label, by mean: 1.0 / 4 there and back, (0.3 + 0.9) / 4, 4.9
+    assert found.gap == pytest.approx(np.median([0.25, 0.3, 0.25, 4.9]))
+    assert found.beyond == pytest.approx(np.median([0.8, 0.7 / 1.2, 0.8, 4.7 / 4.9]))
+    assert closeness(data, 10.0).beyond == 0.0
+
+
+def test_budgets_shrink_where_little_of_the_difference_is_left() -> None:
+    ladder = [recipes.budgets(Closeness(0.1, beyond), 0.1) for beyond in (0.0, 0.1, 0.9)]
+    assert ladder == [[0.01, 0.03], [0.03, 0.06, 0.1], [0.05, 0.1]]
+
+
+def test_closeness_of_many_series_takes_some_of_them() -> None:
+    y = [k % 2 for k in range(3 * closeness_module.MOST)]
+    found = closeness(series(*([float(label), 0.0] for label in y), y=y), 0.1)
+    assert found == Closeness(0.5, pytest.approx(0.8))

@@ -14,12 +14,16 @@ from typing import Any
 import numpy as np
 
 from trainer.reproduce.iot.archive import Prepared
+from trainer.reproduce.iot.closeness import Closeness, closeness
 from trainer.reproduce.iot.plan import Scale
 
 NETS = ("resnet", "fcn", "joint", "two_stage", "best")
 UNDEFENDED = ("resnet", "fcn")
 PAPER_LEVELS = 10  # section 4: ten evenly spaced levels
 NOISE = 0.1  # section 4 adds "some random noise" and gives no size
+LEVELS = (32, 128)  # of the best defence: spaced by half the gap between classes, within what a device affords
+MOSTLY, HARDLY = 0.5, 0.07  # shares of the classes' difference that a budget leaves
+WIDE = 0.3  # deviations between classes that a warped clock does not bridge
 HEAVY_TAIL = 8.0  # deviations: beyond it evenly spaced levels would be far apart where the classes differ
 
 RECIPE = """\
@@ -105,12 +109,22 @@ def _best(data: Prepared, scale: Scale) -> dict[str, Any]:
     epochs = max(scale.best_epochs, -(-scale.best_steps // max(1, n // batch)))
     values = np.concatenate([signal.ravel() for signal in data.train.signals])
     heavy = float(np.abs(values).max()) > HEAVY_TAIL
+    close = closeness(data.train, scale.epsilon)
     if heavy:
         values = np.arcsinh(values / 0.2)
     low, high = float(values.min()) - scale.epsilon, float(values.max()) + scale.epsilon
-    levels = 48 if heavy else 32
+    levels = 48 if heavy else int(np.clip(2 * (high - low) / max(close.gap, 1e-3), *LEVELS))
+    attack = {
+        "steps": 4,
+        "step_share": 0.5,
+        "share": 0.7 if close.beyond >= HARDLY else 0.5,
+        "noise": round(min(0.05, close.gap / 4), 3),
+        "reconstruction_weight": 0.3,
+        "reconstruction_unit": 1.0,
+        "reconstruction_power": 2,
+    }
     return {
-        "data": "gain = 0.1\nwarp = 0.5\nmix = 0.5\n"
+        "data": f"gain = {round(min(0.1, close.gap / 2), 3)}\nwarp = {0.5 if close.gap >= WIDE else 0.3}\nmix = 0.5\n"
         + ('preprocess = [{ op = "asinh", scale = 0.2 }]' if heavy else ""),
         "model": "resnet",
         "arguments": {"width": scale.best_width, "momentum": 0.9, "stride": 2},
@@ -123,21 +137,11 @@ def _best(data: Prepared, scale: Scale) -> dict[str, Any]:
             "width": scale.best_front,
             "surrogate": "sigmoid",
         },
-        "defense": f'name = "adversarial_training"\nepsilons = [{scale.epsilon}]\narguments = '
-        + _table(
-            {
-                "steps": 4,
-                "step_share": 0.5,
-                "share": 0.8,
-                "noise": 0.05,
-                "reconstruction_weight": 0.3,
-                "reconstruction_unit": 1.0,
-                "reconstruction_power": 2,
-            }
-        ),
+        "defense": f'name = "adversarial_training"\nepsilons = {_value(budgets(close, scale.epsilon))}\n'
+        f"arguments = {_table(attack)}",
         "training": {
             "epochs": epochs,
-            "pretrain_epochs": max(20, epochs // 5),
+            "pretrain_epochs": max(20, epochs // 20),
             "batch": batch,
             "learning_rate": 0.003,
             "warmup_epochs": max(1, epochs // 20),
@@ -146,6 +150,16 @@ def _best(data: Prepared, scale: Scale) -> dict[str, Any]:
         },
         "weight_decay": 0.02,
     }
+
+
+def budgets(close: Closeness, epsilon: float) -> list[float]:
+    """What training's attacks may spend, by how much of the classes' difference a budget of ``epsilon`` leaves.
+
+    Where most of it is left, half and all; where some is, smaller ones too; where hardly any, clean accuracy is what
+    can be had.
+    """
+    shares = (0.5, 1.0) if close.beyond >= MOSTLY else (0.3, 0.6, 1.0) if close.beyond >= HARDLY else (0.1, 0.3)
+    return [round(share * epsilon, 6) for share in shares]
 
 
 def _value(value: Any) -> str:
