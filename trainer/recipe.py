@@ -115,6 +115,9 @@ class TrainingSection(_Section):
     stop_after: int = Field(0, ge=0, description="epochs without a lower training loss that end a phase; 0: never")
     stop_delta: float = Field(1e-4, ge=0, description="how much lower counts as lower there")
     keep: Literal["average", "lowest_loss"] = "average"
+    settle_steps: int = Field(
+        0, ge=0, description="batches at the end that only let normalisation's statistics follow the weights kept"
+    )
     freeze_encode_decode: bool = Field(False, description="the classifier learns on fixed reconstructions")
     warmup_epochs: float = Field(1.0, ge=0)
     weight_decay: float = Field(1e-4, ge=0)

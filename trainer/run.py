@@ -113,23 +113,42 @@ def build_models(recipe: Recipe, data: Dataset, start: Path | None) -> tuple[Any
     if recipe.model.encode_decode is not None:
         front = encode_decode.build(data.spec, **recipe.model.encode_decode)
     if start is not None:
-        source = start / "classifier.keras"
-        if not source.exists():
-            raise TrainingError(
-                f"{start}: no classifier.keras; give a finished run of the same classifier with --start"
-            )
-        _take_weights(classifier, source, "classifier")
-        if front is not None and (start / ENCODE_DECODE).exists():
-            _take_weights(front, start / ENCODE_DECODE, "encode-decode")
+        kept, kept_front = read_start(start)
+        _take_weights(classifier, kept, start, "classifier")
+        if front is not None and kept_front is not None:
+            _take_weights(front, kept_front, start, "encode-decode")
     return classifier, front
 
 
-def _take_weights(model: Any, source: Path, what: str) -> None:
+def read_start(start: Path) -> tuple[Any, Any | None]:
+    """(classifier, encode_decode or None) of a finished run, or of a folder that has only its twin.keras (the zoo's).
+
+    Raises:
+        TrainingError: the folder has neither.
+    """
     import keras
 
-    weights = keras.models.load_model(source, compile=False).get_weights()
+    def load(name: str) -> Any:
+        return keras.models.load_model(start / name, compile=False)
+
+    if (start / "classifier.keras").exists():
+        return load("classifier.keras"), load(ENCODE_DECODE) if (start / ENCODE_DECODE).exists() else None
+    if not (start / "twin.keras").exists():
+        raise TrainingError(
+            f"{start}: no classifier.keras; give a finished run of the same classifier with --start"
+        )
+    twin = load("twin.keras")
+    inside = [layer for layer in twin.layers if isinstance(layer, keras.Model)]
+    if not inside:
+        return twin, None
+    front = next((m for m in inside if m.name == Path(ENCODE_DECODE).stem), None)
+    return next(m for m in inside if m is not front), front
+
+
+def _take_weights(model: Any, source: Any, start: Path, what: str) -> None:
+    weights = source.get_weights()
     if [w.shape for w in weights] != [w.shape for w in model.get_weights()]:
-        raise TrainingError(f"{source}: another shape of {what} than the recipe's [model]")
+        raise TrainingError(f"{start}: another shape of {what} than the recipe's [model]")
     model.set_weights(weights)
 
 

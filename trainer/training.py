@@ -298,6 +298,32 @@ class Trainer:
                 save_checkpoint(path, self.state, self.phase)
                 saved = time.monotonic()
 
+        if t.settle_steps and self.phase != "encode_decode":
+            self._settle(t.settle_steps)
+
+    def _settle(self, steps: int) -> None:
+        """Let normalisation's running statistics follow the weights that the phase gives, which stay as they are.
+
+        A schedule that stops on a plateau stops at a high rate, where weights move faster than the statistics follow;
+        one that ends at a low rate has settled by itself. Windows are clean, with the defence's noise.
+        """
+        from trainer import gradients
+
+        noise = getattr(self.defense, "noise", 0.0)
+
+        def look(x: Any) -> Any:
+            return self.model(x, training=True)
+
+        look = gradients.compiled(look)
+        if self.recipe.training.precision == "bfloat16":
+            look = gradients.in_bfloat16(look)
+        with self.averaged_weights():
+            for done in range(0, steps, self.steps):
+                rng = np.random.default_rng([self.recipe.training.seed, done, 2])
+                for _, batch in zip(range(done, steps), self._batches(rng), strict=False):
+                    look(self._tensor(batch[0] + noise * batch[5] * batch[1]))
+            self.state.kept = [np.asarray(w).copy() for w in self.model.weights]
+
     def _rate(self, total: int, warmup: int) -> float:
         t = self.recipe.training
         if t.schedule == "plateau":

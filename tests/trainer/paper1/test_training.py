@@ -13,10 +13,12 @@ import pytest
 
 from tests.trainer.training.test_run import parts
 from trainer import gradients
+from trainer.defenses.adversarial_training import AdversarialTraining
 from trainer.defenses.base import Batch
 from trainer.defenses.trades import Trades
 from trainer.errors import RecipeError
 from trainer.models import resnet
+from trainer.models.layers import BatchNormalization
 from trainer.recipe import read_recipe
 from trainer.run import train
 from trainer.training import Trainer
@@ -163,3 +165,22 @@ def test_a_strided_resnet_is_the_paper_s_but_shorter() -> None:
     assert plain.get_layer("features").output.shape[1:] == (50, 8)
     assert strided.get_layer("features").output.shape[1:] == (25, 8)
     assert plain.count_params() == strided.count_params()
+
+
+def test_statistics_settle_on_the_weights_that_are_kept(tmp_path: Path) -> None:
+    """Weights stay as they are; the running mean ends at that of what the layer sees."""
+    recipe = read_recipe(write(tmp_path, epochs=1, more="settle_steps = 400"))
+    model = keras.Sequential([keras.Input((100, 1)), BatchNormalization(name="norm"), keras.layers.Flatten()])
+    model.add(keras.layers.Dense(2))
+    data = parts()[0]
+    trainer = Trainer(recipe, model, AdversarialTraining(steps=0), data, tmp_path, "classifier")
+    trainer.run(None, lambda event: None, resume=False)
+    kept = [w + 9.0 if "moving" in v.path else w for v, w in zip(model.weights, trainer.state.kept or [], strict=True)]
+    trainer.state.kept = kept
+    trainer._settle(400)
+    for before, after, weight in zip(kept, trainer.state.kept or [], model.weights, strict=True):
+        if "moving" not in weight.path:
+            assert np.array_equal(before, after)
+    with trainer.averaged_weights():
+        mean = np.asarray(model.get_layer("norm").moving_mean)
+    assert mean == pytest.approx(np.mean([s.mean() for s in data.signals]), abs=0.05)

@@ -16,8 +16,9 @@ import pytest
 from edge.bundle.preprocess import parse_steps
 from trainer.data.base import Dataset, DataSpec
 from trainer.errors import RecipeError, TrainingError
+from trainer.models import compact, encode_decode
 from trainer.recipe import read_recipe
-from trainer.run import train
+from trainer.run import read_start, train
 from trainer.training import Trainer, budget
 
 RECIPE = """
@@ -48,7 +49,7 @@ SCRIPT = """
 import sys
 sys.path.insert(0, {repository!r})
 from tests.trainer.training.test_run import parts
-from trainer.run import train
+from trainer.run import read_start, train
 from trainer.training import budget
 def report(row):
     if "loss" in row: print("epoch", row["phase"], row["epoch"], flush=True)
@@ -129,6 +130,18 @@ def test_a_folder_of_another_recipe_is_refused(recipe: Path, tmp_path: Path) -> 
     (out / "recipe.toml").write_text(RECIPE)
     with pytest.raises(TrainingError, match="--resume"):
         train(recipe, "", out, parts=parts())
+
+
+@pytest.mark.parametrize("front", [True, False])
+def test_a_start_may_be_the_twin_alone(front: bool, tmp_path: Path) -> None:
+    spec = parts()[0].spec
+    classifier = compact.build(spec, stem=4, widths=[4])
+    twin = encode_decode.join(encode_decode.build(spec, levels=8), classifier) if front else classifier
+    twin.save(tmp_path / "twin.keras")
+    found, found_front = read_start(tmp_path)
+    assert (found_front is not None) == front
+    for kept, made in zip(found.get_weights(), classifier.get_weights(), strict=True):
+        assert np.array_equal(kept, made)
 
 
 def test_a_start_that_is_no_run(recipe: Path, tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ class Scale:
     """Everything whose size costs time.
 
     ``width`` and ``fcn_width``: filters of the first block; ``epochs`` end earlier when the training loss has not
-    fallen by ``stop_delta`` for ``stop_after``; ``precision`` of products in training and on the way to an attack;
-    ``best_steps``: optimizer steps of the best defence at least; ``restarts`` of PGD-40 under each gradient;
-    ``queries`` of Square; ``large_limit``: series attacked at a budget that must leave none.
+    fallen by ``stop_delta`` for ``stop_after``, and ``settle_steps`` follow; ``precision`` of products in training and
+    on the way to an attack; ``best_steps``: optimizer steps of the best defence at least; ``restarts`` of PGD-40 under
+    each gradient; ``queries`` of Square; ``large_limit``: series attacked at a budget that must leave none.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Scale:
     fcn_epochs: int
     stop_after: int
     stop_delta: float
+    settle_steps: int
     precision: str
     smallest_batch: int
     best_width: int
@@ -49,8 +50,8 @@ class Scale:
 
 SCALES = {
     # The paper's nets and schedules (Fawaz and others 2019), ended on a plateau.
-    "full": Scale("full", 64, 128, 0.99, 1500, 2000, 50, 1e-3, "bfloat16", 2, 32, 24, 1500, 120, 3, 300, 64),
-    "quick": Scale("quick", 16, 32, 0.9, 30, 30, 0, 1e-4, "bfloat16", 8, 16, 12, 160, 16, 1, 30, 16),
+    "full": Scale("full", 64, 128, 0.99, 1500, 2000, 50, 1e-3, 500, "bfloat16", 2, 32, 24, 1500, 120, 3, 300, 64),
+    "quick": Scale("quick", 16, 32, 0.9, 30, 30, 0, 1e-4, 0, "bfloat16", 8, 16, 12, 160, 16, 1, 30, 16),
 }
 
 

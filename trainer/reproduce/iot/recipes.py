@@ -80,6 +80,7 @@ def _paper(net: str, data: Prepared, scale: Scale) -> dict[str, Any]:
         "keep": "lowest_loss",
         "stop_after": scale.stop_after,
         "stop_delta": scale.stop_delta,
+        "settle_steps": scale.settle_steps,
         "clip_norm": 1e9,
     }
     low, high = data.reach
