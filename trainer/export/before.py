@@ -1,7 +1,8 @@
 """What a refit takes over from the bundle before it.
 
 A refit has learnt from the validation records (``data.refit``), so these can decide nothing for it: its temperature
-and thresholds, and what its card says of validation, are those of the same network before it saw them.
+and thresholds, and what its card says of validation, are those of the same network before it saw them. A refit of a
+refit takes what that one took over.
 """
 
 from __future__ import annotations
@@ -46,8 +47,6 @@ def read_before(run: Run, path: str | Path | None) -> Bundle | None:
     if not same or any(section not in bundle.card for section in SECTIONS):
         says = "other labels, another [model] or no full card"
         raise ExportError(f"{path}: not the bundle of the run before {run.folder}: {says}")
-    if made.get("data", {}).get("refit"):
-        raise ExportError(f"{path}: a refit itself; give the bundle of the run that held its validation records out")
     return bundle
 
 

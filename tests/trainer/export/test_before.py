@@ -84,10 +84,14 @@ def test_export_wants_the_bundle_before_of_a_refit_and_of_nothing_else(
         export_run(first, out, parts=parts(), before=before.path)
     with pytest.raises(ExportError, match="not the bundle of the run before"):
         export_run(refit, out, parts=parts(), before="ecg-undefended")
-    again = export_run(refit, tmp_path / "refit.bundle", parts=parts(), before=before.path)
-    with pytest.raises(ExportError, match="a refit itself"):
-        export_run(refit, out, parts=parts(), before=again.path)
     assert not out.exists()
+
+
+def test_a_refit_of_a_refit_takes_what_that_one_took(refit: Path, before: Exported, tmp_path: Path) -> None:
+    first = export_run(refit, tmp_path / "first.bundle", parts=parts(), before=before.path)
+    second = export_run(refit, tmp_path / "second.bundle", parts=parts(), before=first.path)
+    for section in SECTIONS:
+        assert second.bundle.card[section] == before.bundle.card[section]
 
 
 def test_figures_on_records_that_it_learnt_from_are_said_to_be_too_good(
