@@ -181,7 +181,7 @@ def test_a_wrong_token_then_the_right_one_then_too_many(page: Page, tmp_path: Pa
         expect(page.locator("[role=alert]")).to_have_text("That is not the token.")
         assert axe(page) == []
         held: list[Route] = []  # a second press while the first has no answer asks nothing
-        page.route("**/api/enter", lambda route: held.append(route))
+        page.route("**/api/enter", held.append)
         page.locator("#token").fill(TOKEN)
         page.keyboard.press("Enter")
         page.keyboard.press("Enter")

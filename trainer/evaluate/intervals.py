@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 Z95 = 1.959963984540054  # two-sided 95 % quantile of the standard normal distribution
@@ -24,7 +25,7 @@ def share_of(count: int, n: int) -> Share:
     return Share(count, n, count / n, *wilson(count, n))
 
 
-def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:
+def wilson(successes: float, n: int, z: float = Z95) -> tuple[float, float]:
     """The Wilson score interval of a share, as (low, high), both within 0 and 1.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927. Unlike
@@ -42,3 +43,15 @@ def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:
     low, high = (centre - spread) / scale, (centre + spread) / scale
     # at the ends the formula gives 0 and 1 exactly but for rounding
     return (0.0 if successes == 0 else max(0.0, low)), (1.0 if successes == n else min(1.0, high))
+
+
+def mean_interval(shares: Sequence[float], intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The 95 % interval of the mean of independent shares, from each one's own interval.
+
+    Source: G. Y. Zou and A. Donner, "Construction of confidence limits about effect measures", 2008 (MOVER): distances
+    to the limits add in squares, below and above apart.
+    """
+    mean, k = sum(shares) / len(shares), len(shares)
+    below = math.sqrt(sum((p - low) ** 2 for p, (low, _) in zip(shares, intervals, strict=True))) / k
+    above = math.sqrt(sum((high - p) ** 2 for p, (_, high) in zip(shares, intervals, strict=True))) / k
+    return mean - below, mean + above

@@ -12,7 +12,7 @@ from sklearn import metrics as oracle
 
 from trainer.evaluate import checks
 from trainer.evaluate.checks import Outcome, warnings_of
-from trainer.evaluate.intervals import wilson
+from trainer.evaluate.intervals import mean_interval, wilson
 from trainer.evaluate.metrics import confusion, measure
 
 ANSWERS = st.integers(2, 5).flatmap(
@@ -132,3 +132,18 @@ def test_rows_of_another_target_or_size_are_not_compared() -> None:
 def test_a_confined_attack_may_be_beaten_by_a_rough_step() -> None:
     rows = [CLEAN, row("fgsm", 50, steps=1), row("sap", 60, steps=60)]
     assert warnings_of(rows[-1], rows) == []
+
+
+def test_the_interval_of_a_mean_is_narrower_than_its_parts_and_covers_what_was_drawn() -> None:
+    assert mean_interval([0.4], [wilson(8, 20)]) == pytest.approx(wilson(8, 20))
+    rng = np.random.default_rng(0)
+    truth, sizes = rng.uniform(0.1, 0.95, 10), rng.integers(20, 400, 10)
+    held = 0
+    for _ in range(400):
+        counts = rng.binomial(sizes, truth)
+        shares = [float(c / n) for c, n in zip(counts, sizes, strict=True)]
+        intervals = [wilson(int(c), int(n)) for c, n in zip(counts, sizes, strict=True)]
+        low, high = mean_interval(shares, intervals)
+        assert high - low < max(b - a for a, b in intervals)
+        held += low <= truth.mean() <= high
+    assert 0.92 < held / 400 < 0.98

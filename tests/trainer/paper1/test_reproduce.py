@@ -54,10 +54,13 @@ def test_every_table_and_figure_and_a_second_call(tmp_path: Path, tiny: None) ->
     done = run(*call)
     assert done.exit_code == 0, done.output
     table = json.loads((out / "table4.json").read_text())
-    assert set(table) == {"datasets", "means"}
+    assert set(table) == {"datasets", "means", "intervals"}
     row = table["datasets"]["Odd"]
     assert set(row) == COLUMNS
     assert set(table["means"]) == set(table4.COLUMNS)
+    for key, (low, high) in table["intervals"]["datasets"]["Odd"].items():
+        assert 0 <= low <= row[key] <= high <= 1
+        assert table["intervals"]["means"][key] == pytest.approx([low, high])
     assert all(0 <= row[key] <= 1 for key in table4.COLUMNS)
     assert row["best_adaptive"] <= row["best_fgsm"] <= row["best_clean"]
     assert row["encdec_adaptive"] <= row["encdec_clean"]

@@ -59,8 +59,10 @@ def _scale_text(scale: Mapping[str, Any]) -> str:
     if scale["name"] == "full":
         return (
             "Full scale: the paper's ResNet (64, 128, 128 filters) and FCN (128, 256, 128) with the schedules of "
-            f"Fawaz and others 2019; every training ends early when its training loss has not fallen for "
-            f"{scale['stop_after']} epochs, the same rule for all. No checkpoint was chosen on test series."
+            f"Fawaz and others 2019; every training ends early when its training loss has not fallen by "
+            f"{scale['stop_delta']:g} for {scale['stop_after']} epochs, and {scale['settle_steps']} batches let the "
+            "statistics of normalisation settle on the weights of the lowest loss: the same rules for all. Products "
+            f"in {scale['precision']} where the processor has units for it. No checkpoint was chosen on test series."
         )
     return (
         f"Quick scale: narrower nets (ResNet {scale['width']}, FCN {scale['fcn_width']} filters in the first block), "
@@ -84,10 +86,11 @@ def _table4(results: Mapping[str, Any]) -> str:
     }
     paper_at = {"resnet_clean": 0, "resnet_fgsm": 1, "encdec_fgsm_paper": 2}
 
-    def cells(row: Mapping[str, Any], paper: Sequence[float] | None) -> list[str]:
+    def cells(row: Mapping[str, Any], paper: Sequence[float] | None, spread: Mapping[str, Any]) -> list[str]:
         found = []
         for key in names:
-            found.append(_percent(row[key]))
+            low_high = f"<br><small>{' to '.join(map(_percent, spread[key]))}</small>" if key in spread else ""
+            found.append(_percent(row[key]) + low_high)
             if key in paper_at:
                 found.append(f"<span class='paper'>{paper[paper_at[key]]:.1f}</span>" if paper else "")
         return found
@@ -98,14 +101,15 @@ def _table4(results: Mapping[str, Any]) -> str:
     body = [
         [
             _e(name),
-            *cells(row, PAPER.get(name)),
+            *cells(row, PAPER.get(name), table["intervals"]["datasets"][name]),
             str(row["n_test"]),
             " ".join(f"{k} {len(v)}" for k, v in row["seeds"].items()),
             _e("; ".join(row["warnings"])),
         ]
         for name, row in table["datasets"].items()
     ]
-    means = ["mean", *cells(table["means"], results.get("paper_means")), "", "", ""]
+    spread = table["intervals"]["means"]
+    means = ["mean", *cells(table["means"], results.get("paper_means"), spread), "", "", ""]
     text = _html_table([*head, "n", "seeds", "warnings"], body, means)
     codes = "".join(f"<li><code>{k}</code>: {_e(v)}</li>" for k, v in WARNINGS.items())
     return (
@@ -115,7 +119,7 @@ def _table4(results: Mapping[str, Any]) -> str:
         "series, of FGSM and PGD-40 with restarts through the whole (thermometer: straight-through and two BPDA "
         "surrogates), FGSM and PGD-40 made on the undefended ResNet and FCN, and Square. Nothing is random when a series "
         "is answered, so there is no expectation to take. The ceiling is the share of test series that any classifier can "
-        "keep. A mean stands only where every dataset has its figure. Several of the paper's last figures are whole "
+        "keep. A mean stands only where every dataset has its figure. Below each figure its 95 % interval over test series (Wilson; of a mean, MOVER). Several of the paper's last figures are whole "
         "multiples of 1/128 (49.22 = 63/128, 10.16 = 13/128, 75 = 96/128): they look like one batch of 128; here the "
         f"full test split counts.</p><p class='note'>Warnings mean that a figure may flatter the defence:</p><ul class='note'>{codes}</ul>"
     )

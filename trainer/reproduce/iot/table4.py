@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from trainer.evaluate.intervals import mean_interval, wilson
 from trainer.reproduce.iot import suite
 from trainer.reproduce.iot.grid import Grid, MissingCellError
 from trainer.reproduce.papers import IOT as PAPER
@@ -112,10 +113,32 @@ def build(grid: Grid, names: Sequence[str], seeds: int) -> dict[str, Any]:
         row["warnings"] = warnings(grid, name, range(seeds))
         rows[name] = row
         more[name] = {key: _mean([f[key] for f in by_seed]) for key in MORE}
+    means = _means(rows, names, COLUMNS)
     return {
-        "table4": {"datasets": rows, "means": _means(rows, names, COLUMNS)},
+        "table4": {"datasets": rows, "means": means, "intervals": _intervals(rows, means)},
         "more": {"datasets": more, "means": _means(more, names, MORE)},
     }
+
+
+def _intervals(rows: Mapping[str, Mapping[str, Any]], means: Mapping[str, float | None]) -> dict[str, Any]:
+    """95 % intervals, (low, high), of what was counted on test series: Wilson's for a dataset, MOVER's for a mean.
+
+    Seeds answer the same series, so they do not add to n.
+    """
+    counted = [key for key in COLUMNS if key != "ceiling"]
+
+    def own(row: Mapping[str, Any], key: str) -> tuple[float, float]:
+        return wilson(row[key] * row["n_test"], row["n_test"])
+
+    found: dict[str, Any] = {
+        name: {key: own(row, key) for key in counted if row[key] is not None} for name, row in rows.items()
+    }
+    whole = [key for key in counted if means[key] is not None]
+    of_means = {
+        key: mean_interval([row[key] for row in rows.values()], [own(row, key) for row in rows.values()])
+        for key in whole
+    }
+    return {"datasets": found, "means": of_means}
 
 
 def paper_means() -> tuple[float, ...]:
