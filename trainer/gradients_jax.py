@@ -19,6 +19,10 @@ from keras.src.backend.common.stateless_scope import get_stateless_scope
 fused_normalization = None  # XLA fuses Keras' own
 
 
+def in_full(x: Any) -> Any:
+    return x  # only the product itself is of another precision here
+
+
 def has_bfloat16() -> bool:
     """Whether the device multiplies bfloat16 faster than float32; XLA for CPUs does not."""
     return str(jax.default_backend()) != "cpu"

@@ -41,6 +41,11 @@ def fused_normalization(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[
     return tf.squeeze(out, 1), mean, variance
 
 
+def in_full(x: Any) -> Any:
+    # a product's neighbours take its precision up to the first operation that cannot: a cast to float64
+    return tf.cast(tf.cast(x, tf.float64), tf.float32)
+
+
 def has_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 faster than float32."""
     try:

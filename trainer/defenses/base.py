@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import keras
 from keras import ops
 
+from trainer.gradients import in_full
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -41,11 +43,11 @@ class Defense(Protocol):
 
 
 def logits_of(outputs: Any) -> Any:
-    return outputs[0] if isinstance(outputs, (list, tuple)) else outputs
+    return in_full(outputs[0] if isinstance(outputs, (list, tuple)) else outputs)
 
 
 def reconstruction_of(outputs: Any) -> Any | None:
-    return outputs[1] if isinstance(outputs, (list, tuple)) and len(outputs) > 1 else None
+    return in_full(outputs[1]) if isinstance(outputs, (list, tuple)) and len(outputs) > 1 else None
 
 
 def cross_entropy(target: Any, logits: Any) -> Any:

@@ -13,6 +13,7 @@ from edge.bundle import preprocess as device
 from edge.bundle import thermometer as device_thermometer
 from trainer import gradients
 from trainer.data.base import DataSpec
+from trainer.defenses.base import cross_entropy, logits_of
 from trainer.models import compact, encode_decode
 from trainer.models.layers import (
     SURROGATES,
@@ -154,3 +155,18 @@ def test_products_in_bfloat16_are_near_and_end_with_the_block() -> None:
     assert half.dtype == np.float32
     assert 0 < np.abs(half - exact).max() < 0.05 * np.abs(exact).max() or not gradients.has_bfloat16()
     assert np.array_equal(np.asarray(step(x)), exact)
+
+
+def test_a_loss_behind_products_in_bfloat16_is_not_rounded_to_zero() -> None:
+    layer = keras.layers.Dense(2, kernel_initializer="ones")
+    target = gradients.tensor(np.array([[1.0, 0.0]]))
+    layer.build((1, 2))
+    layer.kernel.assign([[8.0, 0.0], [0.0, 0.0]])  # a probability of .9997
+
+    def loss(x: Any) -> Any:
+        return cross_entropy(target, logits_of(layer(x)))
+
+    step = gradients.compiled(lambda x: gradients.input_gradient(loss, x))
+    value, slope = gradients.in_bfloat16(step)(gradients.tensor(np.array([[1.0, 0.0]])))
+    assert float(value[0]) == pytest.approx(np.log1p(np.exp(-8.0)), rel=1e-2)
+    assert float(slope[0, 0]) == pytest.approx(-8 / (1 + np.exp(8.0)), rel=2e-2)
