@@ -17,7 +17,10 @@ from trainer.reproduce.iot import plan, recipes, table4
 from trainer.reproduce.iot.archive import datasets, prepare
 
 COLUMNS = {*table4.COLUMNS, "n_test", "seeds", "warnings"}
-TINY = plan.Scale("quick", 4, 4, 0.7, 8, 8, 0, 8, 4, 4, 12, 3, 1, 6, 4, pgd_steps=4)
+TINY = replace(
+    plan.SCALES["quick"], width=4, fcn_width=4, momentum=0.7, epochs=8, fcn_epochs=8, best_width=4, best_front=4,
+    best_steps=12, best_epochs=3, queries=6, large_limit=4, pgd_steps=4,
+)  # fmt: skip
 
 
 def write_set(archive: Path, name: str, *, train: int = 18, test: int = 9, samples: int = 40) -> None:

@@ -127,8 +127,9 @@ def _best(data: Prepared, scale: Scale) -> dict[str, Any]:
     data_lines = f"gain = {round(min(0.1, close.gap / 2), 3)}\nwarp = {0.5 if close.gap >= WIDE else 0.3}\nmix = 0.5\n"
     spent = budgets(close, scale.epsilon)
     if heavy:
-        # behind asinh a budget is wide at the base load and narrow at a peak: with little noise, or mixed, the net
-        # learns to hide the gradient that training attacks through
+        # behind asinh a budget is wide at the base load and narrow at a peak: with little noise, mixed or trained for
+        # long, the net learns to hide the gradient that training attacks through
+        epochs = max(16, scale.best_epochs // 2)
         data_lines = 'gain = 0.1\npreprocess = [{ op = "asinh", scale = 0.2 }]'
         attack |= {"steps": 5, "step_share": 0.4, "noise": 0.1, "reconstruction_power": 1}
         spent = [scale.epsilon]
