@@ -200,3 +200,11 @@ def test_closeness_of_many_series_takes_some_of_them() -> None:
     y = [k % 2 for k in range(3 * closeness_module.MOST)]
     found = closeness(series(*([float(label), 0.0] for label in y), y=y), 0.1)
     assert found == Closeness(0.5, pytest.approx(0.8))
+
+
+def test_levels_of_a_heavy_tailed_set_begin_above_its_base_load() -> None:
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.uniform(-0.3, 0.1, 10_000), rng.uniform(5, 25, 200)])
+    level = recipes.quiet(values, 0.1)
+    assert 0.18 <= level <= 0.25
+    assert np.mean(np.abs(values - level) <= 0.1) <= recipes.QUIET
