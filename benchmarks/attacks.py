@@ -5,9 +5,8 @@ several times; throughput is series a second by the median run, success the shar
 fooled. The toolbox gets its own fastest road for TensorFlow (TensorFlowV2Classifier) and our batch size; both sides
 warm up once. Series are synthetic, so that nothing needs to be fetched; the network learns them first.
 
-Our steps multiply in bfloat16 where the processor has units for it (``AttackModel(precision=...)``), the toolbox's in
-float32 as it always does; both are judged by the same float32 answers. Widths are those deployed (16) and the paper's
-(64), where arithmetic outweighs all else on a CPU.
+The goal holds for the width that is deployed (16 filters, as in the ``appliances`` bundle); the paper's 64 stand beside
+it, where arithmetic outweighs all else on a CPU.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ from benchmarks.goals import Figure, report
 
 TIMES, POINTS = 3.0, 0.01
 EPSILON, STEPS, STEP_SHARE, BATCH = 0.1, 20, 0.1, 64
-PRECISION = "bfloat16"
 
 
 def series(n: int, samples: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -59,7 +57,7 @@ def ours(model: Any) -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]
     from trainer.attacks.registry import make
     from trainer.models.wrap import AttackModel
 
-    wrapped = AttackModel(model, precision=PRECISION)
+    wrapped = AttackModel(model)
     fgsm, pgd = make("fgsm", epsilon=EPSILON), make("pgd", epsilon=EPSILON, steps=STEPS, step_share=STEP_SHARE)
     return {"FGSM": lambda x, y: fgsm.run(wrapped, x, y), "PGD-20": lambda x, y: pgd.run(wrapped, x, y)}
 
@@ -90,8 +88,8 @@ def theirs(model: Any) -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarra
     return {"FGSM": fgsm.generate, "PGD-20": pgd.generate}
 
 
-def measure(n: int, samples: int, width: int, epochs: int, runs: int) -> list[Figure]:
-    """Both sides in turn, ``runs`` times each."""
+def measure(n: int, samples: int, width: int, epochs: int, runs: int, goal: bool) -> list[Figure]:
+    """Both sides in turn, ``runs`` times each; with ``goal`` the throughput is held to it."""
     model = trained(width, samples, epochs)
     x, y = series(n, samples)
     right = model.predict(x, batch_size=BATCH, verbose=0).argmax(-1) == y
@@ -115,7 +113,7 @@ def measure(n: int, samples: int, width: int, epochs: int, runs: int) -> list[Fi
         found += [
             Figure(f"{tag}, ours", rate["ours"], "/s", None, f"{fooled['ours']:.3f} of right series fooled"),
             Figure(f"{tag}, toolbox", rate["toolbox"], "/s", None, f"{fooled['toolbox']:.3f} fooled"),
-            Figure(f"{tag}, times as fast", times, "x", TIMES, f"{runs} runs", at_least=True),
+            Figure(f"{tag}, times as fast", times, "x", TIMES if goal else None, f"{runs} runs", at_least=True),
             Figure(f"{tag}, success apart", apart, "", POINTS, "share of series"),
         ]
     return found
@@ -127,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--series", type=int, default=256)
     parser.add_argument("--samples", type=int, default=286, help="of a series (286: Coffee)")
     parser.add_argument(
-        "--widths", type=int, nargs="+", default=[16, 64], help="filters of the first block"
+        "--widths", type=int, nargs="+", default=[16, 64], help="filters of the first block; the goal is the first's"
     )
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--runs", type=int, default=3)
@@ -140,12 +138,11 @@ def main(argv: list[str] | None = None) -> int:
     except ModuleNotFoundError:
         print("benchmarks.attacks: pip install 'adversarial-robustness-toolbox==1.20.*'", file=sys.stderr)
         return 1
-    sizes = {"series": a.series, "samples": a.samples, "widths": a.widths, "batch": BATCH}
-    context = {"toolbox": version, **sizes, "precision": PRECISION}
+    context = {"toolbox": version, "series": a.series, "samples": a.samples, "widths": a.widths, "batch": BATCH}
     found = [
         figure
-        for width in a.widths
-        for figure in measure(a.series, a.samples, width, a.epochs, a.runs)
+        for k, width in enumerate(a.widths)
+        for figure in measure(a.series, a.samples, width, a.epochs, a.runs, goal=k == 0)
     ]
     return report(found, context, a.json)
 

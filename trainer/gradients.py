@@ -13,8 +13,8 @@ computes leaves it by its return value alone: JAX allows no other way.
 processor has units for it; elsewhere nothing changes. Weights and normalisation's statistics stay float32, and so does
 what comes after ``in_full(x)``: a loss in bfloat16 is exactly zero from a probability of .996 on.
 
-``fused_normalization(x, gamma, beta, epsilon)``: (normalised, mean, variance) as one operation, or None where the
-backend has nothing better than Keras' own.
+``reduced()``: whether that is so now, while a step is traced; then ``fused_normalization(x, gamma, beta, epsilon)``
+gives (normalised, mean, variance) as one operation.
 
 ``train_step(model, optimizer, loss)``: one optimizer step on ``loss() -> (scalar, aux)``; gives aux. Call it inside
 ``compiled``.
@@ -38,6 +38,7 @@ if keras.backend.backend() == "tensorflow":
         has_bfloat16,
         in_full,
         input_gradient,
+        reduced,
         train_step,
     )
 elif keras.backend.backend() == "jax":
@@ -48,6 +49,7 @@ elif keras.backend.backend() == "jax":
         has_bfloat16,
         in_full,
         input_gradient,
+        reduced,
         train_step,
     )
 else:
@@ -65,6 +67,7 @@ __all__ = [
     "in_bfloat16",
     "in_full",
     "input_gradient",
+    "reduced",
     "tensor",
     "train_step",
 ]

@@ -19,6 +19,10 @@ from keras.src.backend.common.stateless_scope import get_stateless_scope
 fused_normalization = None  # XLA fuses Keras' own
 
 
+def reduced() -> bool:
+    return False
+
+
 def in_full(x: Any) -> Any:
     return x  # only the product itself is of another precision here
 

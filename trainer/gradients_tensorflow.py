@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 _BFLOAT16 = "auto_mixed_precision_onednn_bfloat16"
+_reduced = False
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,6 +32,10 @@ def train_step(model: Any, optimizer: Any, loss: Callable[[], tuple[Any, Any]]) 
         value, aux = loss()
     optimizer.apply(tape.gradient(value, variables), variables)
     return aux
+
+
+def reduced() -> bool:
+    return _reduced
 
 
 def fused_normalization(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
@@ -60,9 +65,15 @@ def bfloat16() -> Iterator[None]:
     if not has_bfloat16():
         yield
         return
-    before = tf.config.optimizer.get_experimental_options().get(_BFLOAT16, False)
-    tf.config.optimizer.set_experimental_options({_BFLOAT16: True})
+    before = _reduced
+    _set_reduced(True)
     try:
         yield
     finally:
-        tf.config.optimizer.set_experimental_options({_BFLOAT16: before})
+        _set_reduced(before)
+
+
+def _set_reduced(on: bool) -> None:
+    global _reduced
+    _reduced = on
+    tf.config.optimizer.set_experimental_options({_BFLOAT16: on})

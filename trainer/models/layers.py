@@ -109,17 +109,16 @@ def even_thresholds(levels: int, low: float, high: float) -> np.ndarray:
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
-    """Batch normalisation over (n, time, channel); in training on TensorFlow one fused operation.
+    """Batch normalisation over (n, time, channel); in training with products in bfloat16 one fused operation.
 
-    Keras composes it of a dozen elementwise passes, which cost as much as the convolution before them where that runs
-    in bfloat16. Same numbers up to rounding; the variance that is averaged has Bessel's correction, n / (n - 1), as
-    fused kernels everywhere have.
+    Keras composes it of a dozen elementwise passes, which then cost as much as the convolution before them. Same
+    numbers up to rounding; the variance that is averaged has Bessel's correction, n / (n - 1), as fused kernels have.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         from trainer import gradients
 
-        if not (training and self.trainable and mask is None and gradients.fused_normalization):
+        if not (training and self.trainable and mask is None and gradients.reduced()):
             return super().call(inputs, training=training, mask=mask)
         out, mean, variance = gradients.fused_normalization(inputs, self.gamma, self.beta, self.epsilon)
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
