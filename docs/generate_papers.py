@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,10 +120,18 @@ def ecg_own() -> str:
     return re.sub(r"^#+ ", "#### ", "\n\n".join(texts), flags=re.MULTILINE)
 
 
+def _share(value: float | None, interval: Sequence[float] | None) -> str:
+    """A share with its 95 % interval; blank where it is not finished."""
+    if value is None:
+        return ""
+    return f"{value:.3f}" if interval is None else f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
+
+
 def iot_own() -> str:
     """What is finished of Table 4; a blank is a figure that is not finished."""
     path = RESULTS / "iot" / "table4.json"
-    known = json.loads(path.read_text(encoding="utf-8"))["datasets"] if path.exists() else {}
+    table = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known, spread = table.get("datasets", {}), table.get("intervals", {"datasets": {}, "means": {}})
     finished = {name: row for name, row in known.items() if any(row[key] is not None for key in IOT_OWN)}
     if not finished:
         return (
@@ -130,8 +139,10 @@ def iot_own() -> str:
         )
     lines = ["| Data set | " + " | ".join(IOT_OWN.values()) + " |", "|---" * (1 + len(IOT_OWN)) + "|"]
     for name, row in finished.items():
-        cells = ["" if row[key] is None else f"{row[key]:.3f}" for key in IOT_OWN]
+        cells = [_share(row[key], spread["datasets"].get(name, {}).get(key)) for key in IOT_OWN]
         lines.append(f"| {name} ({row['n_test']} series) | {' | '.join(cells)} |")
+    means = [_share(table["means"][key], spread["means"].get(key)) for key in IOT_OWN]
+    lines.append(f"| **mean** | {' | '.join(means)} |")
     return "\n".join([*lines, "", "A blank is not finished. [The report so far](results/iot/report.html)."])
 
 
