@@ -14,12 +14,12 @@ from trainer.reproduce.papers import IOT as PAPER
 from trainer.reproduce.papers import IOT_TABLE1 as PAPER_TABLE1
 
 STYLE = """
-body { font: 15px/1.5 Georgia, serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #111; }
+body { font: 15px/1.5 Georgia, serif; max-width: 74rem; margin: 2rem auto; padding: 0 1rem; color: #111; }
 h1, h2 { font-weight: normal; } h2 { border-top: 1px solid #999; padding-top: 1rem; margin-top: 2.5rem; }
 table { border-collapse: collapse; font: 13px/1.4 sans-serif; } th, td { padding: .2rem .6rem; text-align: right; }
 th { border-bottom: 1px solid #111; font-weight: 600; } td:first-child, th:first-child { text-align: left; }
 tr.sum td { border-top: 1px solid #111; font-weight: 600; } .paper { color: #666; } .note { color: #444; font-size: 13px; }
-img { max-width: 100%; } .missing { border: 1px dashed #666; padding: .5rem 1rem; }
+small { white-space: nowrap; color: #444; } img { max-width: 100%; } .missing { border: 1px dashed #666; padding: .5rem 1rem; }
 """
 TITLES = {
     4: "Pooled features of clean and attacked series in the plane",
@@ -89,7 +89,7 @@ def _table4(results: Mapping[str, Any]) -> str:
     def cells(row: Mapping[str, Any], paper: Sequence[float] | None, spread: Mapping[str, Any]) -> list[str]:
         found = []
         for key in names:
-            low_high = f"<br><small>{' to '.join(map(_percent, spread[key]))}</small>" if key in spread else ""
+            low_high = f"<br><small>{'–'.join(map(_percent, spread[key]))}</small>" if key in spread else ""
             found.append(_percent(row[key]) + low_high)
             if key in paper_at:
                 found.append(f"<span class='paper'>{paper[paper_at[key]]:.1f}</span>" if paper else "")
@@ -103,14 +103,14 @@ def _table4(results: Mapping[str, Any]) -> str:
             _e(name),
             *cells(row, PAPER.get(name), table["intervals"]["datasets"][name]),
             str(row["n_test"]),
-            " ".join(f"{k} {len(v)}" for k, v in row["seeds"].items()),
+            " / ".join(str(len(v)) for v in row["seeds"].values()),
             _e("; ".join(row["warnings"])),
         ]
         for name, row in table["datasets"].items()
     ]
     spread = table["intervals"]["means"]
     means = ["mean", *cells(table["means"], results.get("paper_means"), spread), "", "", ""]
-    text = _html_table([*head, "n", "seeds", "warnings"], body, means)
+    text = _html_table([*head, "n", "seeds: ResNet / encode-decode / best", "warnings"], body, means)
     codes = "".join(f"<li><code>{k}</code>: {_e(v)}</li>" for k, v in WARNINGS.items())
     return (
         f"<h2>Table 4: defence at epsilon {results['scale']['epsilon']:g} (percent)</h2>{text}"
