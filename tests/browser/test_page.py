@@ -181,14 +181,18 @@ def test_a_wrong_token_then_the_right_one_then_too_many(page: Page, tmp_path: Pa
         expect(page.locator("[role=alert]")).to_have_text("That is not the token.")
         assert axe(page) == []
         held: list[Route] = []  # a second press while the first has no answer asks nothing
-        page.route("**/api/enter", held.append)
+
+        def hold(route: Route) -> None:
+            held.append(route)
+
+        page.route("**/api/enter", hold)
         page.locator("#token").fill(TOKEN)
         page.keyboard.press("Enter")
         page.keyboard.press("Enter")
         page.wait_for_timeout(500)
         assert len(held) == 1
-        page.unroute("**/api/enter")
         held[0].continue_()
+        page.unroute("**/api/enter")
         expect(page.locator(".tile")).to_have_count(1)
         with page.expect_response("**/api/enter"):  # the page begins anew
             page.locator("button", has_text="Sign out").click()

@@ -164,19 +164,25 @@ def test_a_broker_that_goes_and_comes_back_loses_nothing(broker: Broker, bundle:
     broker.start()
     messages = samples_json(RECORD, RATE_HZ, 20)
     with agent(tmp_path, *words(broker, bundle)) as running:
-        got: list[Result] = []
+        got: dict[int, Result] = {}  # by seq: an answer may come twice over a restart
         for at in range(0, len(messages), 5):
             with listener(broker.port) as client:
                 back = 2 * (at // 5)
                 wait_for(lambda back=back: running.said().count("connected as") >= back, "the connections")  # type: ignore[misc]
                 for payload in messages[at : at + 5]:
                     client.publish(f"{TREE}/stream/s1/samples", payload)
-                due = max(0, (min((at + 5) * 20, len(RECORD)) - WINDOW) // HOP + 1) - len({r.id for r in got})
-                got += client.wait_results(due)
+                due = max(0, (min((at + 5) * 20, len(RECORD)) - WINDOW) // HOP + 1)
+                wait_for(
+                    lambda got=got, due=due, client=client: (  # type: ignore[misc]
+                        len(got.keys() | {r.seq for r in client.results()}) >= due
+                    ),
+                    f"{due} windows",
+                )
+                got |= {r.seq: r for r in client.results()}
             broker.stop()
             broker.start()
-    assert len({r.id for r in got}) == WINDOWS
-    assert [dict(r.probabilities) for r in sorted(got, key=lambda r: r.seq)] == expected(bundle)
+    assert [dict(got[seq].probabilities) for seq in sorted(got)] == expected(bundle)
+    assert len({r.id for r in got.values()}) == WINDOWS
 
 
 def test_a_broker_that_hangs_is_left_and_taken_up_again(broker: Broker, bundle: Path, tmp_path: Path):
