@@ -14,7 +14,7 @@ from trainer.data.base import Dataset, DataSpec
 from trainer.defenses.smoothing import moving_average, savitzky_golay, smooth
 from trainer.errors import EvaluationError
 from trainer.evaluate.ceiling import ceiling
-from trainer.evaluate.rejection import KINDS, Traits, noise, operating_point, standardised
+from trainer.evaluate.rejection import KINDS, Traits, noise, operating_point, relative_residual, standardised
 from trainer.explain import cam, mds
 from trainer.reproduce.iot import closeness as closeness_module
 from trainer.reproduce.iot import plan, recipes, table2
@@ -153,11 +153,38 @@ def test_an_operating_point_refuses_no_more_clean_series_than_it_may() -> None:
     rng = np.random.default_rng(0)
     clean = Traits(rng.lognormal(0, 0.2, 500), rng.random(500) * 0.2, 1 - rng.random(500) * 0.3).columns()
     columns = standardised(clean, clean)
-    point = operating_point(columns, 0.02)
-    assert 0 < point.refuses(columns).mean() <= 0.02
     residual, apart, sure = [9.0, 0.01, 1.0, 1.0, 1.0], [0.1, 0.1, 0.9, 0.1, 0.1], [0.9, 0.9, 0.9, 0.1, 0.9]
     odd = Traits(np.array(residual), np.array(apart), np.array(sure))
-    assert point.refuses(standardised(odd.columns(), clean)).tolist() == [True, True, True, True, False]
+    noisy = standardised(odd.columns(), clean)
+    point = operating_point(columns, 0.02, noisy)
+    assert point.refuses(columns).mean() <= 0.02
+    assert point.refuses(noisy).tolist() == [True, True, True, True, False]
+
+
+@pytest.mark.parametrize("side", range(4))
+def test_the_share_is_spent_where_noise_is(side: int) -> None:
+    columns = np.random.default_rng(0).standard_normal((500, 4))
+    noisy = np.full((50, 4), -9.0)
+    noisy[:, side] = np.linspace(1.9, 3, 50)
+    point = operating_point(columns, 0.02, noisy)
+    refused = (columns > point.thresholds).mean(axis=0)
+    assert 0.01 <= refused[side] <= 0.02
+    assert np.delete(refused, side).max() == 0
+    few = operating_point(columns[:20], 0.02, noisy)
+    assert not few.refuses(columns[:20]).any()
+
+
+def test_what_does_not_vary_has_an_endless_residual() -> None:
+    valid = np.ones((3, 50), bool)
+    valid[2, 25:] = False
+    x = np.stack([np.sin(np.arange(50)), np.full(50, 2.0), np.sin(np.arange(50))])[..., None]
+    found = relative_residual(x, x + 0.1, valid)
+    assert found[0] == pytest.approx(0.1 / x[0].std())
+    assert found[1] == pytest.approx(100.0)
+    assert found[2] == pytest.approx(0.1 / x[2, :25].std())
+    x[2, 25:], rebuilt = 50.0, x + 0.1
+    rebuilt[2, 25:] = -50.0
+    assert relative_residual(x, rebuilt, valid)[2] == pytest.approx(found[2])  # padding has no say
 
 
 def test_what_can_be_asked_for() -> None:

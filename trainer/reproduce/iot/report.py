@@ -253,7 +253,12 @@ def _refusal(number: int, results: Mapping[str, Any]) -> str:
         head += [f"{kind} accepted", "over 0.9"]
     body = []
     for name, p in points.items():
-        line = [_e(name), str(p["clean_series"]), _percent(p["clean_refused"])]
+        low, high = p["clean_refused_interval"]
+        line = [
+            _e(name),
+            str(p["clean_series"]),
+            f"{_percent(p['clean_refused'])} ({_percent(low)} to {_percent(high)})",
+        ]
         for kind in kinds:
             line += [_percent(p["accepted"].get(kind)), _percent(p["accepted_confident"].get(kind))]
         body.append(line)
@@ -261,8 +266,8 @@ def _refusal(number: int, results: Mapping[str, Any]) -> str:
         "<h2>Refusing noise</h2>"
         + _html_table(head, body[:-1], body[-1])
         + f"<p class='note'>Residual, disagreement and confidence of the best network together; thresholds are set to refuse "
-        f"{100 * found['share']:g} % of one half of the clean test series, without labels, and counted on the other half, "
-        "both ways; noise is counted by both. With few series the thresholds are coarse.</p>"
+        f"at most {100 * found['share']:g} % of four fifths of the clean test series, without labels, and most of one half of "
+        "the noise, and counted on the rest, five times. With few series the thresholds are coarse.</p>"
     )
 
 
