@@ -128,7 +128,7 @@ def _best(data: Prepared, scale: Scale) -> dict[str, Any]:
     data_lines = f"gain = {round(min(0.1, close.gap / 2), 3)}\nwarp = {0.5 if close.gap >= WIDE else 0.3}\nmix = 0.5\n"
     spent = budgets(close, scale.epsilon)
     if heavy:
-        data_lines = 'gain = 0.05\nwarp = 0.3\npreprocess = [{ op = "asinh", scale = 1.0 }]'
+        data_lines = 'gain = 0.05\nwarp = 0.3\nmix = 0.3\npreprocess = [{ op = "asinh", scale = 1.0 }]'
         attack |= {"steps": 3, "share": 0.5, "noise": 0.05, "reconstruction_power": 1}
         spent = [scale.epsilon]
     return {
