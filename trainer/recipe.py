@@ -118,9 +118,6 @@ class TrainingSection(_Section):
     settle_steps: int = Field(
         0, ge=0, description="batches at the end that only let normalisation's statistics follow the weights kept"
     )
-    settle_on: Literal["training", "plain"] = Field(
-        "training", description="plain: windows as a device sees them, neither augmented nor noisy"
-    )
     freeze_encode_decode: bool = Field(False, description="the classifier learns on fixed reconstructions")
     warmup_epochs: float = Field(1.0, ge=0)
     weight_decay: float = Field(1e-4, ge=0)

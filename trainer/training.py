@@ -232,12 +232,6 @@ class Trainer:
             epsilon = budget(raw, valid, epsilon, self.preprocess)
             yield x, valid[..., None].astype(np.float32), target, start, epsilon, noise, soft
 
-    def _plain(self, rng: np.random.Generator) -> np.ndarray:
-        """A batch of windows that are as a device sees them, each as likely as any other."""
-        index = rng.integers(0, len(self.data), self.recipe.training.batch)
-        windows = self.data.take(index).windows()
-        return prepare(windows.x, windows.valid, self.preprocess)
-
     def run(self, validate: Callable[[], tuple[float, float]] | None, report: Report, resume: bool) -> None:
         """Train to the last epoch. ``validate() -> (clean, robust accuracy)`` runs on the averaged weights."""
         t, path = self.recipe.training, self.out / "checkpoint.npz"
@@ -311,13 +305,10 @@ class Trainer:
         """Let normalisation's running statistics follow the weights that the phase gives, which stay as they are.
 
         A schedule that stops on a plateau stops at a high rate, where weights move faster than the statistics follow;
-        one that ends at a low rate has settled by itself, on what training sees. Mixed windows behind ``znorm`` are
-        something else than what a device sees: ``settle_on = "plain"`` takes windows as they are. Otherwise windows
-        are augmented, clean, with the defence's noise.
+        one that ends at a low rate has settled by itself. Windows are clean, with the defence's noise.
         """
         from trainer import gradients
 
-        plain = self.recipe.training.settle_on == "plain"
         noise = getattr(self.defense, "noise", 0.0)
 
         def look(x: Any) -> Any:
@@ -329,10 +320,6 @@ class Trainer:
         with self.averaged_weights():
             for done in range(0, steps, self.steps):
                 rng = np.random.default_rng([self.recipe.training.seed, done, 2])
-                if plain:
-                    for _ in range(done, min(done + self.steps, steps)):
-                        look(self._tensor(self._plain(rng)))
-                    continue
                 for _, batch in zip(range(done, steps), self._batches(rng), strict=False):
                     look(self._tensor(batch[0] + noise * batch[5] * batch[1]))
             self.state.kept = [np.asarray(w).copy() for w in self.model.weights]

@@ -167,14 +167,13 @@ def test_a_strided_resnet_is_the_paper_s_but_shorter() -> None:
     assert plain.count_params() == strided.count_params()
 
 
-@pytest.mark.parametrize("settle_on", ["training", "plain"])
-def test_statistics_settle_on_the_weights_that_are_kept(tmp_path: Path, settle_on: str) -> None:
-    """Weights stay as they are; the running moments end at those of what the layer sees."""
-    recipe = read_recipe(write(tmp_path, epochs=1, more=f'settle_steps = 2\nsettle_on = "{settle_on}"'))
+def test_statistics_settle_on_the_weights_that_are_kept(tmp_path: Path) -> None:
+    """Weights stay as they are; the running mean ends at that of what the layer sees."""
+    recipe = read_recipe(write(tmp_path, epochs=1, more="settle_steps = 2"))
     model = keras.Sequential([keras.Input((100, 1)), BatchNormalization(name="norm"), keras.layers.Flatten()])
     model.add(keras.layers.Dense(2))
     data = parts()[0]
-    trainer = Trainer(recipe, model, AdversarialTraining(steps=0, noise=3.0), data, tmp_path, "classifier")
+    trainer = Trainer(recipe, model, AdversarialTraining(steps=0), data, tmp_path, "classifier")
     trainer.run(None, lambda event: None, resume=False)
     kept = [w + 9.0 if "moving" in v.path else w for v, w in zip(model.weights, trainer.state.kept or [], strict=True)]
     trainer.state.kept = kept
@@ -183,8 +182,5 @@ def test_statistics_settle_on_the_weights_that_are_kept(tmp_path: Path, settle_o
         if "moving" not in weight.path:
             assert np.array_equal(before, after)
     with trainer.averaged_weights():
-        norm = model.get_layer("norm")
-        mean, variance = np.asarray(norm.moving_mean), np.asarray(norm.moving_variance)
-    noise = 9.0 if settle_on == "training" else 0.0
-    assert mean == pytest.approx(np.mean([s.mean() for s in data.signals]), abs=0.05 + noise / 50)
-    assert variance == pytest.approx(np.var(np.concatenate(data.signals)) + noise, rel=0.1)
+        mean = np.asarray(model.get_layer("norm").moving_mean)
+    assert mean == pytest.approx(np.mean([s.mean() for s in data.signals]), abs=0.05)

@@ -154,7 +154,6 @@ def _best(data: Prepared, scale: Scale) -> dict[str, Any]:
             "warmup_epochs": max(1, epochs // 20),
             "average_decay": 0.99,
             "label_smoothing": 0.05,
-            **({"settle_steps": 300, "settle_on": "plain"} if heavy else {}),
         },
         "weight_decay": 0.02,
     }
