@@ -1,7 +1,7 @@
 """Refusing what is no series: residual, disagreement and confidence together (paper 1, section 3.4 and Fig. 6).
 
-Three numbers of an answer: the residual (how far the encode-decode's reconstruction lies from the series, RMS, in
-units of the series' own deviation, so that what does not vary at all has an endless one), the disagreement (total
+Three numbers of an answer: the residual (how far the encode-decode's reconstruction lies from the series, RMS, over
+the series' own deviation, so that what does not vary at all has an endless one), the disagreement (total
 variation between the answer to the reconstruction and the answer to the raw series) and the confidence (largest
 probability). A series is refused when its residual lies outside the clean ones' on either side, its disagreement is
 too high or its confidence is too low. The share of clean series that may be lost is spent on the four sides so that
@@ -17,7 +17,7 @@ import numpy as np
 
 KINDS = ("white", "coloured", "constant", "zeros")
 CONSTANT_REACH = 3.0  # deviations
-FLAT = 1e-3  # deviation, in the network's units, below which a series counts as one that does not vary
+FLAT = 1e-3  # deviation below which a series counts as one that does not vary
 SPENT = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 0.85, 1.0)  # parts of the share that one side may take
 
 
@@ -41,14 +41,15 @@ class Traits:
         return np.stack([size, -size, self.disagreement, -self.confidence], axis=1)
 
 
-def relative_residual(x: np.ndarray, rebuilt: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """(n,) RMS of ``x - rebuilt`` over the deviation of ``x``, both over the ``valid`` (n, time) samples alone.
+def relative_residual(x: np.ndarray, inner: np.ndarray, rebuilt: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(n,) RMS of ``inner - rebuilt`` over the deviation of ``x``, both over the ``valid`` (n, time) samples alone.
 
-    ``x`` and ``rebuilt`` (n, time, channel), in the network's units. A deviation under :data:`FLAT` counts as that.
+    ``x`` (n, time, channel) as it came, ``inner`` and ``rebuilt`` of the same shape in the network's units. A deviation
+    under :data:`FLAT` counts as that.
     """
     weight = valid[..., None] / np.maximum(valid.sum(1), 1)[:, None, None] / x.shape[-1]
     mean = (x * weight).sum((1, 2), keepdims=True)
-    error = np.sqrt(((x - rebuilt) ** 2 * weight).sum((1, 2)))
+    error = np.sqrt(((inner - rebuilt) ** 2 * weight).sum((1, 2)))
     spread = np.sqrt(((x - mean) ** 2 * weight).sum((1, 2)))
     return np.asarray(error / np.maximum(spread, FLAT))
 

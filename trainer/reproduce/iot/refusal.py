@@ -33,7 +33,7 @@ def traits(whole: AttackModel, classifier: AttackModel, x: np.ndarray, valid: np
     from trainer.models.wrap import preprocess
 
     inner = np.asarray(preprocess(ops.convert_to_tensor(x), valid[..., None].astype(np.float32), whole.steps))
-    residual = relative_residual(inner, reconstructed(whole, inner), valid)
+    residual = relative_residual(x, inner, reconstructed(whole, inner), valid)
     answer = softmax(whole.predict(x, valid))
     raw = softmax(classifier.predict(x, valid))
     return Traits(residual, 0.5 * np.abs(answer - raw).sum(-1), answer.max(-1))
