@@ -5,8 +5,8 @@ several times; throughput is series a second by the median run, success the shar
 fooled. The toolbox gets its own fastest road for TensorFlow (TensorFlowV2Classifier) and our batch size; both sides
 warm up once. Series are synthetic, so that nothing needs to be fetched; the network learns them first.
 
-The goal holds for the width that is deployed (16 filters, as in the ``appliances`` bundle); the paper's 64 stand beside
-it, where arithmetic outweighs all else on a CPU.
+The goal holds for a width that small devices can afford (16 filters); the paper's 64 stand beside it, where arithmetic
+outweighs all else on a CPU.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from edge.pipeline.classify import Classifier
 from edge.pipeline.golden import check_vectors
 from trainer.data.base import Dataset, DataSpec
 from trainer.errors import ExportError
-from trainer.export import attacked, golden, graph, quantize, slim
+from trainer.export import attacked, golden, graph, quantize, ranges, slim
 from trainer.export.before import read_before, taken_over
 from trainer.export.calibrate import Calibration, calibrate, thresholds
 from trainer.export.card import build_card, measured
@@ -138,7 +138,12 @@ def export_run(
     twin = AttackModel(run.twin, recipe.data.preprocess, name=recipe.export.name)
     report("converting")
     float_graph = graph.build(run.classifier, run.front, resolution(recipe, spec))
-    named = quantize.convert(float_graph, mode, _representative(training, steps, recipe.training.seed))
+    representative = _representative(training, steps, recipe.training.seed)
+    if mode == "int8":
+        named, share, alike = ranges.convert_int8(float_graph, representative)
+        report(f"int8 ranges of the calmest {share:.0%} of {len(representative)} training windows, {alike:.1%} alike")
+    else:
+        named = quantize.convert(float_graph, mode, representative)
     model = slim.slim(named)
     golden_x, golden_valid = golden.windows(spec)
     probes = [preprocess.apply(steps, w, v) for w, v in zip(golden_x[:4], golden_valid[:4], strict=True)]
