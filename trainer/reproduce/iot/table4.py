@@ -40,7 +40,13 @@ def share(text: str) -> float:
 
 
 def figures(grid: Grid, name: str, seed: int) -> dict[str, Any]:
-    """One seed's figures of one dataset; None where a cell is missing."""
+    """One seed's figures of one dataset; None where a cell is missing, or export refused the int8 file."""
+
+    def int8(key: str) -> str:
+        cell = grid.int8(name, seed)
+        if "refused" in cell:
+            raise MissingCellError(cell["refused"])
+        return str(cell[key])
 
     def adaptive(net: str) -> float:
         return float(suite.adaptive(grid.white(net, name, seed), grid.transfer(net, name, seed)).mean())
@@ -61,10 +67,10 @@ def figures(grid: Grid, name: str, seed: int) -> dict[str, Any]:
         "two_stage_clean": lambda: share(grid.grey("two_stage", name, seed)["clean"]),
         "two_stage_fgsm_paper": lambda: share(grid.grey("two_stage", name, seed)["fgsm_true"]),
         "two_stage_adaptive": lambda: adaptive("two_stage"),
-        "int8_clean": lambda: share(grid.int8(name, seed)["clean"]),
+        "int8_clean": lambda: share(int8("clean")),
         "int8_adaptive": lambda: float(
             np.mean(
-                suite.flags(grid.int8(name, seed)["worst"])
+                suite.flags(int8("worst"))
                 & suite.adaptive(grid.white("best", name, seed), grid.transfer("best", name, seed))
             )
         ),
