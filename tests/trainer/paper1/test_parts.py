@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from itertools import combinations
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +14,15 @@ from hypothesis import strategies as st
 from trainer.data.augment import mixed, warped
 from trainer.data.base import Dataset, DataSpec
 from trainer.defenses.smoothing import moving_average, savitzky_golay, smooth
-from trainer.errors import EvaluationError
+from trainer.errors import EvaluationError, ExportError
 from trainer.evaluate.ceiling import ceiling
 from trainer.evaluate.rejection import KINDS, Traits, noise, operating_point, relative_residual, standardised
 from trainer.explain import cam, mds
 from trainer.reproduce.iot import closeness as closeness_module
-from trainer.reproduce.iot import plan, recipes, table2
+from trainer.reproduce.iot import device, plan, recipes, table2, table4
+from trainer.reproduce.iot.archive import Prepared
 from trainer.reproduce.iot.closeness import Closeness, closeness
+from trainer.reproduce.iot.grid import MissingCellError
 
 
 def fewest_lost(x: np.ndarray, y: np.ndarray, epsilon: float) -> int:
@@ -185,6 +189,27 @@ def test_what_does_not_vary_has_an_endless_residual() -> None:
     x[2, 25:], rebuilt = 50.0, x + 0.1
     rebuilt[2, 25:] = -50.0
     assert relative_residual(x, x, rebuilt, valid)[2] == pytest.approx(found[2])  # padding has no say
+
+
+def test_a_network_that_export_refuses_leaves_blanks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ExportError("kernels disagree")
+
+    monkeypatch.setattr(device, "export_run", refuse)
+    train, test = series(*[[0.0, float(i)] for i in range(6)], y=[0, 1] * 3), series([0.0, 1.0], y=[1])
+    cell = device.int8_cell(Path("run"), Prepared("toy", train, test, ()), test.windows().x)
+    assert cell == {"refused": "kernels disagree"}
+
+    class Refused:
+        def __getattr__(self, name: str) -> Any:
+            def cell_of(*_: object) -> Any:
+                if name != "int8":
+                    raise MissingCellError(name)
+                return cell
+
+            return cell_of
+
+    assert set(table4.figures(Refused(), "toy", 0).values()) == {None}  # type: ignore[arg-type]
 
 
 def test_what_can_be_asked_for() -> None:
