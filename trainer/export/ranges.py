@@ -25,7 +25,7 @@ def convert_int8(graph: keras.Model, windows: np.ndarray) -> tuple[bytes, float,
     best: tuple[bytes, float, float] | None = None
     for share in CALMEST:
         model = convert(graph, "int8", windows[np.sort(calm[: max(1, round(share * len(windows)))])])
-        alike = float(np.mean(_answers(model, windows) == expected))
+        alike = float(np.mean(answers(model, windows) == expected))
         if best is None or alike > best[2]:
             best = (model, share, alike)
         if best[2] >= ENOUGH:
@@ -34,7 +34,8 @@ def convert_int8(graph: keras.Model, windows: np.ndarray) -> tuple[bytes, float,
     return best
 
 
-def _answers(model: bytes, windows: np.ndarray) -> np.ndarray:
+def answers(model: bytes, windows: np.ndarray) -> np.ndarray:
+    """(n,) the class that the file ``model`` names for each of ``windows``."""
     from ai_edge_litert.interpreter import Interpreter
 
     run = Interpreter(model_content=model, num_threads=1).get_signature_runner()

@@ -7,7 +7,7 @@ import numpy as np
 from keras import layers
 
 from trainer.export.quantize import convert
-from trainer.export.ranges import _answers, convert_int8
+from trainer.export.ranges import answers, convert_int8
 
 
 def graph_and_windows() -> tuple[keras.Model, np.ndarray]:
@@ -27,12 +27,12 @@ def graph_and_windows() -> tuple[keras.Model, np.ndarray]:
 def test_windows_with_rare_peaks_are_left_out_where_they_cost_answers() -> None:
     graph, windows = graph_and_windows()
     expected = np.array([np.asarray(graph(w[None])["probabilities"]).argmax() for w in windows])
-    plain = float(np.mean(_answers(convert(graph, "int8", windows), windows) == expected))
+    plain = float(np.mean(answers(convert(graph, "int8", windows), windows) == expected))
     model, share, alike = convert_int8(graph, windows)
     assert plain < 0.9
     assert share == 0.75
     assert alike >= 0.99
-    assert alike == np.mean(_answers(model, windows) == expected)
+    assert alike == np.mean(answers(model, windows) == expected)
 
 
 def test_all_windows_count_where_they_cost_nothing() -> None:

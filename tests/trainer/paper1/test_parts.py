@@ -19,7 +19,7 @@ from trainer.evaluate.ceiling import ceiling
 from trainer.evaluate.rejection import KINDS, Traits, noise, operating_point, relative_residual, standardised
 from trainer.explain import cam, mds
 from trainer.reproduce.iot import closeness as closeness_module
-from trainer.reproduce.iot import device, plan, recipes, table2, table4
+from trainer.reproduce.iot import device, plan, recipes, refusal, table2, table4
 from trainer.reproduce.iot.archive import Prepared
 from trainer.reproduce.iot.closeness import Closeness, closeness
 from trainer.reproduce.iot.grid import MissingCellError
@@ -178,6 +178,33 @@ def test_the_share_is_spent_where_noise_is(side: int) -> None:
     assert not few.refuses(columns[:20]).any()
 
 
+def test_noise_is_counted_by_thresholds_found_without_the_series_they_judge() -> None:
+    rng = np.random.default_rng(0)
+
+    def cell(n: int, residual: float, spread: float = 0.1) -> dict[str, list[float]]:
+        return {
+            "residual": (residual * rng.lognormal(0, spread, n)).tolist(),
+            "disagreement": (0.1 * rng.random(n)).tolist(),
+            "confidence": (1 - 0.05 * rng.random(n)).tolist(),
+        }
+
+    cells = [
+        # coloured: beyond most clean series on one side, refused only where the share is spent on it
+        {"clean": cell(n, 0.1 * n), "white": cell(200, 5.0 * n), "coloured": cell(200, 0.128 * n, 0.01),
+         "zeros": cell(200, 0.1 * n)}
+        for n in (400, 800)
+    ]  # fmt: skip
+    found = refusal._cross_fitted(cells)
+    assert found["clean_series"] == 1200
+    assert 0 < found["clean_refused"] < 0.05
+    low, high = found["clean_refused_interval"]
+    assert low < found["clean_refused"] < high
+    assert found["accepted"]["white"] == 0.0
+    assert found["accepted"]["coloured"] < 0.2
+    assert found["accepted"]["zeros"] > 0.9  # like clean series in everything: cannot be told
+    assert found["accepted_confident"]["zeros"] == found["accepted"]["zeros"]
+
+
 def test_what_does_not_vary_has_an_endless_residual() -> None:
     valid = np.ones((3, 50), bool)
     valid[2, 25:] = False
@@ -210,6 +237,8 @@ def test_a_network_that_export_refuses_leaves_blanks(monkeypatch: pytest.MonkeyP
             return cell_of
 
     assert set(table4.figures(Refused(), "toy", 0).values()) == {None}  # type: ignore[arg-type]
+    Refused.facts = lambda *_: {"ceiling_exact": True}  # type: ignore[attr-defined]
+    assert table4.warnings(Refused(), "toy", [0]) == ["best: no int8 file, kernels disagree"]  # type: ignore[arg-type]
 
 
 def test_what_can_be_asked_for() -> None:

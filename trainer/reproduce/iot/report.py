@@ -161,8 +161,8 @@ def _more(results: Mapping[str, Any]) -> str:
         + _html_table(head, body, means)
         + "<p class='note'>Joint: both losses together (Fig. 9). Two-stage: the encode-decode learns alone, then the ResNet "
         "on its reconstructions. Eq. 1 takes the true label, Fig. 3 the predicted one: the true one counts elsewhere. An int8 figure under attack counts the series that stand for the float twin and whose "
-        "worst window the int8 file names rightly; it is blank where export refuses the network (two sets of int8 "
-        "kernels answer differently), as it may a briefly trained one.</p>"
+        "worst window the int8 file names rightly; it is blank where export refuses the network, as it may a briefly "
+        "trained one; the warnings say why.</p>"
     )
 
 

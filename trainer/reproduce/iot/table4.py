@@ -85,7 +85,9 @@ def figures(grid: Grid, name: str, seed: int) -> dict[str, Any]:
 
 
 def warnings(grid: Grid, name: str, seeds: Sequence[int]) -> list[str]:
-    """``net: code`` of every doubt about a white-box figure, and ``ceiling: bound`` where it is no exact one."""
+    """``net: code`` of every doubt about a white-box figure; why there is no int8 file; ``ceiling: bound`` where it is
+    no exact one.
+    """
     found = set()
     for net in ("joint", "two_stage", "best"):
         for seed in seeds:
@@ -94,6 +96,11 @@ def warnings(grid: Grid, name: str, seeds: Sequence[int]) -> list[str]:
             except MissingCellError:
                 continue
             found |= {f"{net}: {code}" for code in suite.warnings_of(*cells)}
+    for seed in seeds:
+        try:
+            found |= {f"best: no int8 file, {why}" for why in [grid.int8(name, seed).get("refused")] if why}
+        except MissingCellError:
+            continue
     if not grid.facts(name)["ceiling_exact"]:
         found.add("ceiling: upper bound")
     return sorted(found)
