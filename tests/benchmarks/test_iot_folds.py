@@ -32,6 +32,7 @@ def test_a_change_is_laid_over_table_by_table() -> None:
     assert merged["defense"] == {"name": "trades", "arguments": {"beta": 2.0, "steps": 2}}
     assert tomllib.loads(iot_folds.toml(merged)) == merged
     assert recipe["defense"]["arguments"] == {"beta": 2.0, "steps": 4}
+    assert iot_folds.changed(recipe, {"defense": {"arguments": {"beta": None}}})["defense"]["arguments"] == {"steps": 4}
 
 
 def test_mistakes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,7 +41,10 @@ def test_mistakes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.slow
-def test_series_left_out_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("net", "last"), [("best", "white-box"), ("joint", "paper's path")])
+def test_series_left_out_are_counted(
+    net: str, last: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rng = np.random.default_rng(0)
     folder = tmp_path / "Toy"
     folder.mkdir()
@@ -51,8 +55,11 @@ def test_series_left_out_are_counted(tmp_path: Path, capsys: pytest.CaptureFixtu
         ]
         (folder / f"Toy_{part}.tsv").write_text("\n".join(rows) + "\n")
     change = tmp_path / "change.json"
-    change.write_text('{"training": {"epochs": 2, "pretrain_epochs": 1}, "model": {"arguments": {"width": 4}}}')
+    change.write_text('{"training": {"epochs": 2, "settle_steps": 2}, "model": {"arguments": {"width": 4}}}')
     assert iot_folds.main(
-        ["--data", str(tmp_path), "--dataset", "Toy", "--folds", "2", "--limit", "1", "--change", str(change)]
+        ["--data", str(tmp_path), "--dataset", "Toy", "--folds", "2", "--limit", "1", "--change", str(change),
+         "--net", net]
     ) == 0  # fmt: skip
-    assert "Toy, 6 series left out: clean" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Toy, 6 series left out: clean" in told
+    assert last in told
