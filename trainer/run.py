@@ -19,6 +19,7 @@ from trainer.data.base import Dataset, Windows
 from trainer.defenses.adversarial_training import AdversarialTraining
 from trainer.defenses.encode_decode import Reconstruction
 from trainer.errors import TrainingError
+from trainer.lock import held
 from trainer.recipe import Recipe, read_recipe
 from trainer.training import Report, Trainer, budget, prepare
 
@@ -214,16 +215,55 @@ def train(
     Raises:
         TrainerError: recipe, data or folder cannot be used; the text says which and what to do.
     """
-    import keras
-
     recipe_path, out = Path(recipe_path), Path(out)
     teachers = [teacher] if isinstance(teacher, (str, Path)) else list(teacher)
     recipe = read_recipe(recipe_path)
     training, validation = enlarge(recipe, *(parts or load_parts(recipe, data_path)))
     open_run(out, recipe_path, resume)
+    with held(out):
+        _phases(
+            recipe,
+            recipe_path,
+            training,
+            validation,
+            out,
+            resume,
+            Path(start) if start else None,
+            teachers,
+            report,
+        )
+        facts = {
+            "spec": asdict(training.spec),
+            "train_records": len(training),
+            "validation_records": len(validation),
+            "data_path": str(Path(data_path).resolve()),
+            "start": str(start) if start else None,
+            "teachers": [str(t) for t in teachers]
+            or ([recipe.distillation.teacher] if recipe.distillation and recipe.distillation.teacher else []),
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+        history.plot(out)
+        (out / "run.json").write_text(json.dumps(facts, indent=1) + "\n")
+    return out
+
+
+def _phases(
+    recipe: Recipe,
+    recipe_path: Path,
+    training: Dataset,
+    validation: Dataset,
+    out: Path,
+    resume: bool,
+    start: Path | None,
+    teachers: Sequence[str | Path],
+    report: Report,
+) -> None:
+    """Every phase of the recipe, and the networks that come of it."""
+    import keras
+
     labels = teacher_labels(recipe, recipe_path, teachers, training, out)
     keras.utils.set_random_seed(recipe.training.seed)
-    classifier, front = build_models(recipe, training, Path(start) if start else None)
+    classifier, front = build_models(recipe, training, start)
 
     from trainer.defenses import registry
     from trainer.models import encode_decode
@@ -245,9 +285,7 @@ def train(
             with stage.averaged_weights():
                 front.save(out / ENCODE_DECODE)
         if recipe.training.pretrain_epochs:
-            front.set_weights(
-                keras.models.load_model(out / ENCODE_DECODE, compile=False).get_weights()
-            )
+            front.set_weights(keras.models.load_model(out / ENCODE_DECODE, compile=False).get_weights())
         if recipe.training.freeze_encode_decode:
             front.trainable = False  # two-stage reading of paper 1's Fig. 9
     phase = "joint" if front is not None else "classifier"
@@ -261,16 +299,3 @@ def train(
         classifier.save(out / "classifier.keras")
         if front is not None:
             front.save(out / ENCODE_DECODE)
-    facts = {
-        "spec": asdict(training.spec),
-        "train_records": len(training),
-        "validation_records": len(validation),
-        "data_path": str(Path(data_path).resolve()),
-        "start": str(start) if start else None,
-        "teachers": [str(t) for t in teachers]
-        or ([recipe.distillation.teacher] if recipe.distillation and recipe.distillation.teacher else []),
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-    history.plot(out)
-    (out / "run.json").write_text(json.dumps(facts, indent=1) + "\n")
-    return out

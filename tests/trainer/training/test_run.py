@@ -16,6 +16,7 @@ import pytest
 from edge.bundle.preprocess import parse_steps
 from trainer.data.base import Dataset, DataSpec
 from trainer.errors import RecipeError, TrainingError
+from trainer.lock import held
 from trainer.models import compact, encode_decode
 from trainer.recipe import read_recipe
 from trainer.run import read_start, train
@@ -130,6 +131,32 @@ def test_a_folder_of_another_recipe_is_refused(recipe: Path, tmp_path: Path) -> 
     (out / "recipe.toml").write_text(RECIPE)
     with pytest.raises(TrainingError, match="--resume"):
         train(recipe, "", out, parts=parts())
+
+
+def test_a_folder_that_another_process_trains_in_is_left_alone(recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", f"""
+import sys
+from pathlib import Path
+from trainer.lock import held
+with held(Path({str(out)!r})):
+    print("held", flush=True)
+    sys.stdin.read()
+"""], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert holder.stdout is not None
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(TrainingError, match="another process trains there"):
+            train(recipe, "", out, parts=parts(), resume=True)
+        assert not (out / "checkpoint.npz").exists()
+    finally:
+        holder.kill()
+        holder.communicate()
+    with held(out):  # the lock went with its holder
+        pass
 
 
 @pytest.mark.parametrize("front", [True, False])

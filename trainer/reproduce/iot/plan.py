@@ -50,7 +50,7 @@ class Scale:
 
 SCALES = {
     # The paper's nets and schedules (Fawaz and others 2019), ended on a plateau.
-    "full": Scale("full", 64, 128, 0.99, 1500, 2000, 250, 1e-3, 500, "bfloat16", 2, 32, 24, 1500, 120, 3, 300, 64),
+    "full": Scale("full", 64, 128, 0.99, 1500, 2000, 50, 1e-3, 500, "bfloat16", 2, 32, 24, 1500, 120, 3, 300, 64),
     "quick": Scale("quick", 16, 32, 0.9, 30, 30, 0, 1e-4, 0, "bfloat16", 8, 16, 12, 160, 16, 1, 30, 16),
 }
 
