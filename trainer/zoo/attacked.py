@@ -1,7 +1,6 @@
 """Give a shipped bundle its attacked golden windows: ``python -m trainer.zoo.attacked [NAME...]``.
 
-``trainer export`` stores them by itself; this is for bundles that were exported before it did. Everything else in
-the file stays, byte by byte; a signature would not, and shipped bundles have none.
+``trainer export`` stores them by itself; this is for bundles that were exported before it did.
 """
 
 from __future__ import annotations
@@ -9,34 +8,19 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
-
-from edge.bundle import Bundle, read_bundle, write_bundle
+from edge.bundle import Bundle, read_bundle
 from edge.pipeline.classify import Classifier
 from edge.pipeline.golden import robust_accuracy
 from edge.zoo import names, resolve_bundle
 from trainer.evaluate.subject import open_subject
 from trainer.export import attacked
+from trainer.zoo.rewrite import rewrite
 
 
 def add(path: Path, name: str) -> Bundle:
     """Write the bundle anew with attacked windows from its twin in the zoo."""
-    subject, bundle = open_subject(name), read_bundle(path)
-    vectors = bundle.vectors
-    return write_bundle(
-        path,
-        bundle.manifest,
-        bundle.model,
-        bundle.head,
-        {
-            "windows": vectors.windows,
-            "valid": vectors.valid,
-            **vectors.outputs,
-            **{f"step_{output}": np.float32(step) for output, step in vectors.steps.items()},
-        },
-        bundle.card,
-        attacked=attacked.windows(subject.twin, bundle, subject.spec),
-    )
+    subject = open_subject(name)
+    return rewrite(path, attacked=attacked.windows(subject.twin, read_bundle(path), subject.spec))
 
 
 def main(wanted: list[str]) -> int:
