@@ -28,6 +28,7 @@ LEVELS = (32, 128)  # of the best defence: spaced by half the gap between classe
 MOSTLY, HARDLY = 0.5, 0.07  # shares of the classes' difference that a budget leaves
 QUIET = 0.005  # share of samples that a budget may carry over a level
 WIDE = 0.3  # deviations between classes that a warped clock does not bridge
+FINE = 0.05  # deviations between classes below which any budget worth the name, and a narrow code, swallows them
 HEAVY_TAIL = 8.0  # deviations: a set that reaches beyond it has its levels where its base load is not
 
 RECIPE = """\
@@ -128,7 +129,11 @@ def _best(data: Prepared, scale: Scale) -> dict[str, Any]:
         "reconstruction_unit": 1.0,
         "reconstruction_power": 2,
     }
-    data_lines = f"gain = {round(min(0.1, close.gap / 2), 3)}\nwarp = {0.5 if close.gap >= WIDE else 0.3}\nmix = 0.5\n"
+    gain, warp, mix = round(min(0.1, close.gap / 2), 3), 0.5 if close.gap >= WIDE else 0.3, 0.5
+    fine = close.gap < FINE
+    if fine:
+        attack["steps"], warp, mix = 0, 0.1, 0.2
+    data_lines = f"gain = {gain}\nwarp = {warp}\nmix = {mix}\n"
     spent = budgets(close, scale.epsilon)
     if heavy:
         data_lines = 'gain = 0.05\nwarp = 0.3\nmix = 0.3\npreprocess = [{ op = "asinh", scale = 1.0 }]'
@@ -142,9 +147,7 @@ def _best(data: Prepared, scale: Scale) -> dict[str, Any]:
             "levels": levels,
             "low": low,
             "high": high,
-            "stride": 2,
-            "kernel": 9,
-            "width": scale.best_front,
+            **({"stride": 2, "kernel": 9, "width": scale.best_front} if heavy or fine else CODE),
             "surrogate": "sigmoid",
         },
         "defense": f'name = "adversarial_training"\nepsilons = {_value(spent)}\n'
