@@ -18,6 +18,7 @@ from trainer.errors import EvaluationError, ExportError
 from trainer.evaluate.ceiling import ceiling
 from trainer.evaluate.rejection import KINDS, Traits, noise, operating_point, relative_residual, standardised
 from trainer.explain import cam, mds
+from trainer.recipe import read_recipe
 from trainer.reproduce.iot import closeness as closeness_module
 from trainer.reproduce.iot import device, plan, recipes, refusal, table2, table4
 from trainer.reproduce.iot.archive import Prepared
@@ -275,6 +276,17 @@ def test_closeness_is_that_of_the_nearest_series_of_another_label() -> None:
 def test_budgets_shrink_where_little_of_the_difference_is_left() -> None:
     ladder = [recipes.budgets(Closeness(0.1, beyond), 0.1) for beyond in (0.0, 0.1, 0.9)]
     assert ladder == [[0.01, 0.03], [0.03, 0.06, 0.1], [0.05, 0.1]]
+
+
+@pytest.mark.parametrize(("apart", "steps"), [(0.02, 0), (0.08, 4)])
+def test_training_attacks_nothing_where_any_budget_swallows_the_classes(
+    apart: float, steps: int, tmp_path: Path
+) -> None:
+    wave = [-1.0, 1.0, 2.0, -2.0] * 4
+    data = series(*([v + apart * (k % 2) for v in wave] for k in range(16)), y=[0, 1] * 8)
+    file = tmp_path / "recipe.toml"
+    file.write_text(recipes.text("best", Prepared("Toy", data, data, ()), plan.SCALES["full"], 0))
+    assert read_recipe(file).defense.arguments["steps"] == steps
 
 
 def test_closeness_of_many_series_takes_some_of_them() -> None:

@@ -147,7 +147,9 @@ def _best(data: Prepared, scale: Scale) -> dict[str, Any]:
             "levels": levels,
             "low": low,
             "high": high,
-            **({"stride": 2, "kernel": 9, "width": scale.best_front} if heavy or fine else CODE),
+            "stride": 2,
+            "kernel": 9,
+            "width": scale.best_front,
             "surrogate": "sigmoid",
         },
         "defense": f'name = "adversarial_training"\nepsilons = {_value(spent)}\n'
