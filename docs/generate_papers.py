@@ -79,15 +79,18 @@ def further() -> str:
     ]
     for path in sorted((RESULTS / "further").glob("*.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
-        name = found["model"].partition("@")[0]
-        source = found.get("through", found["model"]).partition("@")[0]
         for row in found["rows"]:
             if row["accuracy"] is None:
                 continue
-            budget = "" if row["attack"] == "clean" else f", {row['epsilon']:g} µV, {row['steps']} steps"
-            made = "" if row["attack"] == "clean" else f"`{source}`"
+            model = row.get("model", found.get("model"))
+            name, source = (text.partition("@")[0] for text in (model, found.get("through", model)))
+            budget, made = "", ""
+            if row["attack"] == "boundary":  # an L2 walk without a budget (trainer.zoo.boundary)
+                budget, made = f" as in Table 6, {found['queries']} queries", f"`{source}`"
+            elif row["attack"] != "clean":
+                budget, made = f", {row['epsilon']:g} µV, {row['steps']} steps", f"`{source}`"
             accuracy = f"{row['accuracy']:.3f} ({row['accuracy_low']:.3f} to {row['accuracy_high']:.3f})"
-            warned = "".join(f", {code}" for code in row["warnings"])
+            warned = "".join(f", {code}" for code in row.get("warnings", ()))
             lines.append(
                 f"| `{name}`, {row['target']} | {row['attack']}{budget}{warned} | {made} | {row['n']} | {accuracy} "
                 f"| {row['macro_f1']:.3f} | {row['balanced_accuracy']:.3f} |"

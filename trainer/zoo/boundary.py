@@ -33,22 +33,25 @@ SEED = 0
 
 
 def answers(subject: Subject, made: BoundarySet) -> list[dict[str, Any]]:
-    """Accuracy with its 95 % interval, and mean F1, of the float twin and of the file."""
+    """Accuracy with its 95 % interval, mean F1 and balanced accuracy of the float twin and of the file."""
     assert subject.bundle is not None
     targets: list[Target] = [FloatTarget(subject.twin), DeviceTarget(Classifier(subject.bundle))]
     rows = []
     for target in targets:
         said = target.probabilities(made.x, made.valid).argmax(-1)
-        share = share_of(int((said == made.y).sum()), len(made.y))
+        found = measure(made.y, said, len(subject.spec.labels))
+        share = share_of(found.correct, found.n)
         rows.append(
             {
                 "model": subject.name,
                 "target": target.name,
-                "n": len(made.y),
+                "attack": "boundary",
+                "n": found.n,
                 "accuracy": share.share,
                 "accuracy_low": share.low,
                 "accuracy_high": share.high,
-                "macro_f1": measure(made.y, said, len(subject.spec.labels)).macro_f1,
+                "macro_f1": found.macro_f1,
+                "balanced_accuracy": found.balanced_accuracy,
                 "fooled_alike": int((said == made.target).sum()),
             }
         )
