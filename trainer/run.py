@@ -17,6 +17,7 @@ from edge.bundle import preprocess
 from trainer import history, prior
 from trainer.data.base import Dataset, Windows
 from trainer.defenses.adversarial_training import AdversarialTraining
+from trainer.defenses.base import Reconstructs
 from trainer.defenses.encode_decode import Reconstruction
 from trainer.errors import TrainingError
 from trainer.lock import held
@@ -276,7 +277,7 @@ def _phases(
     if front is not None:
         model = encode_decode.join(front, classifier)
         if recipe.training.pretrain_epochs and not (out / ENCODE_DECODE).exists():
-            assert isinstance(defense, AdversarialTraining)
+            assert isinstance(defense, Reconstructs)  # a recipe with another defence has been refused
             first = Reconstruction(
                 noise=defense.noise, unit=defense.reconstruction_unit, power=defense.reconstruction_power
             )

@@ -6,7 +6,7 @@ A model gives logits, or ``[logits, reconstruction]`` when it has an encode-deco
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import keras
 from keras import ops
@@ -32,6 +32,15 @@ class Batch:
     noise: Any
     epoch: Any = 1.0
     teacher: Any | None = None
+
+
+@runtime_checkable
+class Reconstructs(Protocol):
+    """A defence with a reconstruction loss, whose settings also train the encode-decode alone."""
+
+    noise: float
+    reconstruction_unit: float
+    reconstruction_power: int
 
 
 class Defense(Protocol):

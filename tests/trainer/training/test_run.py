@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -191,6 +192,13 @@ def test_recipes_that_cannot_work(recipe: Path, change: tuple[str, str], message
     recipe.write_text(RECIPE.replace(*change))
     with pytest.raises(RecipeError, match=message):
         read_recipe(recipe)
+
+
+def test_trades_trains_the_encode_decode_first_too(recipe: Path, tmp_path: Path) -> None:
+    trades = 'name = "trades"\nepsilons = [0.1]\narguments = { steps = 1, reconstruction_unit = 1.0 }\n[training]'
+    recipe.write_text(re.sub(r'name = "adv.*?\[training\]', trades, RECIPE, flags=re.DOTALL))
+    run = train(recipe, "", tmp_path / "run", parts=parts())
+    assert {row["phase"] for row in rows(run)} == {"encode_decode", "joint"}
 
 
 def test_a_mixed_window_has_its_teachers_words_mixed_alike(recipe: Path, tmp_path: Path) -> None:
