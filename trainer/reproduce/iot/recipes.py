@@ -28,8 +28,7 @@ LEVELS = (32, 128)  # of the best defence: spaced by half the gap between classe
 MOSTLY, HARDLY = 0.5, 0.07  # shares of the classes' difference that a budget leaves
 QUIET = 0.005  # share of samples that a budget may carry over a level
 WIDE = 0.3  # deviations between classes that a warped clock does not bridge
-FINE = 0.05  # deviations between classes below which any budget worth the name, and a narrow code, swallows them
-MANY = 300  # series of TRAIN with which folds could tell a narrow code from a wide one: it is better (experiments.md)
+FINE = 0.05  # deviations between classes below which any budget worth the name swallows them
 HEAVY_TAIL = 8.0  # deviations: a set that reaches beyond it has its levels where its base load is not
 
 RECIPE = """\
@@ -148,7 +147,9 @@ def _best(data: Prepared, scale: Scale) -> dict[str, Any]:
             "levels": levels,
             "low": low,
             "high": high,
-            **(CODE if n >= MANY and not (heavy or fine) else {"stride": 2, "kernel": 9, "width": scale.best_front}),
+            "stride": 2,
+            "kernel": 9,
+            "width": scale.best_front,
             "surrogate": "sigmoid",
         },
         "defense": f'name = "adversarial_training"\nepsilons = {_value(spent)}\n'
