@@ -64,20 +64,27 @@ class Point:
         return np.asarray((columns > self.thresholds).any(axis=1))
 
 
-def operating_point(columns: np.ndarray, share: float, noisy: np.ndarray) -> Point:
+def operating_point(
+    columns: np.ndarray, share: float, noisy: np.ndarray, weights: np.ndarray | None = None
+) -> Point:
     """The thresholds that refuse at most ``share`` of the clean ``columns`` (n, 4) and most of ``noisy`` (m, 4).
 
-    Each side's threshold is one of its highest clean numbers; every way of spending the share on the four sides in
-    the steps of :data:`SPENT` is tried. With few series this may be no refusal of clean ones at all.
+    ``weights`` (m,): how much it is worth to refuse each of ``noisy``; the same for all where None. Each side's
+    threshold is one of its highest clean numbers; every way of spending the share on the four sides in the steps of
+    :data:`SPENT` is tried. With few series this may be no refusal of clean ones at all.
     """
     ordered = np.sort(columns, axis=0)[::-1]
     ranks = sorted({round(share * len(columns) * part) for part in SPENT})
     # (rank, n or m, side): what each side refuses alone
     clean = np.stack([columns > ordered[rank] for rank in ranks])
     noise_refused = np.stack([noisy > ordered[rank] for rank in ranks])
-    best, most = np.zeros(4, int), -1
+    worth = np.ones(len(noisy), int) if weights is None else weights
+    best, most = np.zeros(4, int), -1.0
     for chosen in product(range(len(ranks)), repeat=4):
-        if _union(clean, chosen).mean() <= share and (caught := int(_union(noise_refused, chosen).sum())) > most:
+        if (
+            _union(clean, chosen).mean() <= share
+            and (caught := float(worth @ _union(noise_refused, chosen))) > most
+        ):
             best, most = np.array(chosen), caught
     return Point(ordered[np.array(ranks)[best], np.arange(4)])
 

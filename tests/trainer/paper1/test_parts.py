@@ -179,6 +179,15 @@ def test_the_share_is_spent_where_noise_is(side: int) -> None:
     assert not few.refuses(columns[:20]).any()
 
 
+def test_the_share_is_spent_where_noise_weighs_most() -> None:
+    columns = np.random.default_rng(0).standard_normal((500, 4))
+    noisy = np.full((50, 4), -9.0)
+    noisy[:40, 0] = noisy[40:, 2] = 2.2  # the share suffices for one of the two sides
+    for weight, side in ((1, 0), (5, 2)):
+        point = operating_point(columns, 0.02, noisy, np.repeat([1, weight], [40, 10]))
+        assert (point.refuses(noisy)[[0, -1]] == [side == 0, side == 2]).all()
+
+
 def test_noise_is_counted_by_thresholds_found_without_the_series_they_judge() -> None:
     rng = np.random.default_rng(0)
 

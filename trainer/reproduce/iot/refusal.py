@@ -23,6 +23,7 @@ PER_KIND = 200
 FOREIGN = 20  # series of each other dataset
 SHARE = 0.02  # of clean series that may be refused
 CONFIDENT = 0.9
+SURE = 5  # what a confident answer to noise weighs, as against another: a fifth as many of them are allowed
 FOLDS = 5
 
 
@@ -83,7 +84,7 @@ def _cross_fitted(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
     refused = clean = 0
     taken: dict[str, list[tuple[float, float]]] = {}
     for fold in range(FOLDS):
-        fit, against, judged, others = [], [], [], {}
+        fit, against, worth, judged, others = [], [], [], [], {}
         for cell in cells:
             columns = _traits(cell["clean"]).columns()
             # neighbours in the file may be alike: folds alternate by a fixed random order
@@ -98,9 +99,10 @@ def _cross_fitted(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 apart, counted = standardised(noisy.columns(), own), noisy.confidence
                 if kind in KINDS:
                     against.append(apart[::2])
+                    worth.append(np.where(counted[::2] > CONFIDENT, SURE, 1))
                     apart, counted = apart[1::2], counted[1::2]
                 others.setdefault(kind, []).append((apart, counted))
-        point = operating_point(np.concatenate(fit), SHARE, np.concatenate(against))
+        point = operating_point(np.concatenate(fit), SHARE, np.concatenate(against), np.concatenate(worth))
         answers = point.refuses(np.concatenate(judged))
         refused, clean = refused + int(answers.sum()), clean + len(answers)
         for kind, parts in others.items():
