@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trainer.cli.common import load_keras, native_notes_hidden, tells_mistakes
+from trainer.export import stored
 
 if TYPE_CHECKING:
     from trainer.export.pack import Exported
@@ -68,7 +69,7 @@ def export(
 
         key = load_private_key(sign)
     given = {
-        name: _read(file, command)
+        name: stored.read(file, command)
         for name, file, command in (
             ("evaluation", evaluation, "trainer evaluate"),
             ("speed", speed, "edge-agent bench --json"),
@@ -120,18 +121,6 @@ def _tell(done: Exported, file: Path, before: Path | None) -> None:
         "tensors": done.ranges,
     }
     write_text(file, json.dumps(told, indent=1) + "\n")
-
-
-def _read(file: Path, command: str) -> dict[str, Any]:
-    from trainer.errors import ExportError
-
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ExportError(f"{file}: not the JSON of `{command}`: {error}") from error
-    if not isinstance(found, dict):
-        raise ExportError(f"{file}: not the JSON of `{command}`")
-    return found
 
 
 @tells_mistakes

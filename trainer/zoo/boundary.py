@@ -25,6 +25,7 @@ from trainer.data.registry import load_data
 from trainer.errors import EvaluationError, TrainerError
 from trainer.evaluate.intervals import share_of
 from trainer.evaluate.metrics import measure
+from trainer.evaluate.scope import check_through
 from trainer.evaluate.subject import Subject, open_subject
 from trainer.evaluate.targets import DeviceTarget, FloatTarget, Target
 from trainer.evaluate.windows import choose, fit
@@ -66,7 +67,14 @@ def boundary_rows(
     Raises:
         TrainerError: a model or the data cannot be used.
     """
-    source = open_subject(through)
+    source, subjects = open_subject(through), [open_subject(name) for name in names]
+    for subject in subjects:  # the walk takes long: what cannot be asked is told before it
+        check_through(subject, source)
+        if subject.bundle is None:
+            raise EvaluationError(
+                f"{subject.name}: a run folder has no file to ask; export it, and give the bundle"
+            )
+        _ = subject.twin
     windows = fit(choose(load_data(data).part("test"), None, limit), source.spec)
     told = [0]
 
@@ -91,7 +99,7 @@ def boundary_rows(
         "pairs": made.tried,
         "windows": len(made.y),
         "mean_l2": float(made.distance.mean()),
-        "rows": [row for name in names for row in answers(open_subject(name), made)],
+        "rows": [row for subject in subjects for row in answers(subject, made)],
     }
 
 
@@ -109,16 +117,16 @@ def main(argv: list[str] | None = None) -> int:
         found = boundary_rows(
             a.names, a.through, a.data, per_pair=a.per_pair, queries=a.queries, limit=a.limit
         )
+        for row in found["rows"]:  # told first: where the file cannot be written, the walk is not lost
+            low, high = row["accuracy_low"], row["accuracy_high"]
+            sys.stdout.write(
+                f"{row['model']} {row['target']}: {row['accuracy']:.3f} ({low:.3f} to {high:.3f}), "
+                f"F1 {row['macro_f1']:.3f} of {row['n']}\n"
+            )
         write_json(a.json, found)
     except (EdgeError, TrainerError) as error:
         sys.stderr.write(f"boundary: {error}\n")
         return 1
-    for row in found["rows"]:
-        low, high = row["accuracy_low"], row["accuracy_high"]
-        sys.stdout.write(
-            f"{row['model']} {row['target']}: {row['accuracy']:.3f} ({low:.3f} to {high:.3f}), "
-            f"F1 {row['macro_f1']:.3f} of {row['n']}\n"
-        )
     return 0
 
 

@@ -8,17 +8,22 @@ is not given stays as it is.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from edge.bundle import Bundle, read_bundle
 from edge.errors import EdgeError
 from edge.zoo import resolve_bundle
-from trainer.errors import ExportError, TrainerError
+from trainer.errors import TrainerError
+from trainer.export import stored
 from trainer.export.card import measured
 from trainer.zoo.rewrite import rewrite
+
+COMMANDS = {
+    "evaluation": "trainer evaluate",
+    "speed": "edge-agent bench --json",
+    "detector": "trainer report",
+}
 
 
 def add(path: Path, **files: Path | None) -> Bundle:
@@ -28,7 +33,7 @@ def add(path: Path, **files: Path | None) -> Bundle:
         ExportError: a file cannot be read, or is about another bundle.
     """
     bundle = read_bundle(path)
-    given = {name: _read(file) for name, file in files.items() if file is not None}
+    given = {name: stored.read(file, COMMANDS[name]) for name, file in files.items() if file is not None}
     found = {key: value for key, value in measured(bundle.manifest.ref, **given).items() if value is not None}
     card = dict(bundle.card)
     if "speed" in found:
@@ -36,20 +41,10 @@ def add(path: Path, **files: Path | None) -> Bundle:
     return rewrite(path, card={**card, **found})
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ExportError(f"{file}: cannot be read ({error})") from error
-    if not isinstance(found, dict):
-        raise ExportError(f"{file}: not an object; give a JSON that one of the commands wrote")
-    return found
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m trainer.zoo.card", description=__doc__)
     parser.add_argument("name")
-    for what in ("evaluation", "speed", "detector"):
+    for what in COMMANDS:
         parser.add_argument(f"--{what}", type=Path)
     given = vars(parser.parse_args(argv))
     try:

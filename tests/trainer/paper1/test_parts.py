@@ -287,6 +287,29 @@ def test_budgets_shrink_where_little_of_the_difference_is_left() -> None:
     assert ladder == [[0.01, 0.03], [0.03, 0.06, 0.1], [0.05, 0.1]]
 
 
+@pytest.mark.parametrize("net", ["joint", "two_stage"])
+def test_the_paper_s_code_has_half_as_many_numbers_as_samples(net: str, tmp_path: Path) -> None:
+    data = series(*([float(k % 2), 0.0] * 8 for k in range(16)), y=[0, 1] * 8)
+    file = tmp_path / "recipe.toml"
+    file.write_text(recipes.text(net, Prepared("Toy", data, data, ()), plan.SCALES["full"], 0))
+    front = read_recipe(file).model.encode_decode
+    assert front is not None
+    assert front["width"] / front["stride"] == 0.5
+
+
+def test_confident_answers_to_noise_weigh_five_when_thresholds_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = []
+
+    def spy(columns: np.ndarray, share: float, noisy: np.ndarray, weights_: np.ndarray) -> Any:
+        weights.append(weights_)
+        return operating_point(columns, share, noisy, weights_)
+
+    monkeypatch.setattr(refusal, "operating_point", spy)
+    own = {"residual": [0.1, 0.2] * 10, "disagreement": [0.0] * 20, "confidence": [0.95, 0.95, 0.5, 0.5] * 5}
+    refusal._cross_fitted([{"clean": own, "white": own}])
+    assert [w.tolist() for w in weights] == [[5, 1] * 5] * refusal.FOLDS
+
+
 @pytest.mark.parametrize(("apart", "steps"), [(0.02, 0), (0.08, 4)])
 def test_training_attacks_nothing_where_any_budget_swallows_the_classes(
     apart: float, steps: int, tmp_path: Path

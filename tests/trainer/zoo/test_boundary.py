@@ -39,4 +39,8 @@ def test_mistakes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "none.zip" in capsys.readouterr().err
     assert boundary.main([NAME, "--through", "ecg-undefnded", *call]) == 1
     assert "did you mean ecg-undefended" in capsys.readouterr().err
+    # what cannot be asked is told before the data are looked at, and so before the walk
+    for name, told in (("ecg-rythm", "did you mean ecg-rhythm"), ("appliances", "units is uV")):
+        assert boundary.main([NAME, name, "--through", "ecg-undefended", *call]) == 1
+        assert told in capsys.readouterr().err
     assert not (tmp_path / "b.json").exists()

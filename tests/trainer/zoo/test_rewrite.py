@@ -44,7 +44,11 @@ def test_speed_goes_on_the_card_and_the_rest_stays(bundle: Path, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [('{"bundle": "other@1.0.0"}', "is about other@1.0.0"), ("[]", "not an object"), ("{", "cannot be read")],
+    [
+        ('{"bundle": "other@1.0.0"}', "is about other@1.0.0"),
+        ("[]", "of `edge-agent bench --json`"),
+        ("{", "not the JSON of"),
+    ],
 )
 def test_mistakes_are_told_and_leave_the_bundle(
     content: str, message: str, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
