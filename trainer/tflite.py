@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
+
+LARGEST_SHARED = 1 << 12  # bytes; a buffer's alignment is its own
 
 
 def schema() -> Any:
@@ -18,9 +20,19 @@ def unpack(model: bytes) -> Any:
 
 
 def pack(model: Any) -> bytes:
-    """The file of a ``ModelT``."""
+    """The file of a ``ModelT``; vectors of the same numbers (shapes, zero points) are written once and referred to."""
     import flatbuffers
 
-    builder = flatbuffers.Builder(1 << 16)
+    class Builder(flatbuffers.Builder):  # type: ignore[misc]
+        written: ClassVar[dict[tuple[str, bytes], int]] = {}
+
+        def CreateNumpyVector(self, x: Any) -> int:  # noqa: N802  (flatbuffers' own name)
+            key = (x.dtype.str, x.tobytes())
+            if key not in self.written or len(key[1]) > LARGEST_SHARED:
+                self.written[key] = super().CreateNumpyVector(x)
+            return self.written[key]
+
+    Builder.written = {}
+    builder = Builder(1 << 16)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())

@@ -74,6 +74,7 @@ class Explainer:
 def activation_map(bundle: Bundle, scores: Scores, label: str) -> list[float] | None:
     """How much each stretch of the window spoke for `label`, its parts adding up to the logit without its bias
     (Zhou and others, "Learning deep features for discriminative localization", 2016; here with max pooling, too).
+    Rows of the head beyond the pooled features are a forest's votes, one a label, which have no place in the window.
 
     None where the bundle carries no head, or one that does not fit its features.
     """
@@ -83,12 +84,15 @@ def activation_map(bundle: Bundle, scores: Scores, label: str) -> list[float] | 
         return None
     length, width = features.shape
     weights = np.asarray(head["kernel"], np.float32)
-    if weights.ndim != 2 or weights.shape[1] != len(labels) or weights.shape[0] not in (width, 2 * width):
+    if weights.ndim != 2 or weights.shape[1] != len(labels):
+        return None
+    poolings, votes = divmod(weights.shape[0], width)
+    if poolings not in (1, 2) or votes not in (0, len(labels)):
         return None
     column = weights[:, labels.index(label)]
     found = (features @ column[:width]) / length
-    if weights.shape[0] == 2 * width:  # mean and max pooling together
-        np.add.at(found, features.argmax(axis=0), features.max(axis=0) * column[width:])
+    if poolings == 2:  # mean and max pooling together
+        np.add.at(found, features.argmax(axis=0), features.max(axis=0) * column[width : 2 * width])
     return [round(float(v), 5) for v in found]
 
 

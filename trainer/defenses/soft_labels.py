@@ -3,12 +3,16 @@
 A teacher whose recipe left a fold out (``data.leave_out``) has not seen that fold's records, so its probabilities for
 them are honest where its others are over-sure. A record's label is the mean over the teachers that have not seen it,
 and over all teachers where each has, or where the recipe says ``cross_fit = false``.
+
+A teacher may also be a file of soft labels, made by anything (``.npz``: ``names`` (record,), ``labels`` (record,
+class) probabilities): they count as made without the record, at whatever temperature they were made.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -69,15 +73,19 @@ def labels_from_runs(
     """Soft labels of ``data`` by the finished runs ``folders``; computed once, then kept in ``out``.
 
     Raises:
-        TrainingError: no finished run there, a model for other windows or classes, or labels kept in ``out``
-            that came from other teachers, temperature or set of records.
+        TrainingError: no finished run and no file of soft labels there, a model for other windows or classes, a record
+            without its soft label, or labels kept in ``out`` that came from other teachers, temperature or set of
+            records.
     """
     for folder in folders:
+        if _is_file_of_labels(folder):
+            continue
         if not (folder / zoo.TWIN).is_file() or not (folder / "recipe.toml").is_file():
             raise TrainingError(
                 f"{folder}: no finished run; train the first stage and give its folder as teacher"
             )
-    digests = [hashlib.sha256((folder / zoo.TWIN).read_bytes()).hexdigest() for folder in folders]
+    made_by = [folder if _is_file_of_labels(folder) else folder / zoo.TWIN for folder in folders]
+    digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in made_by]
     key = f"{' '.join(digests)} T={temperature:g}" + ("" if cross_fit else " all")
     names = np.asarray(data.names)
     kept = out / SOFT_LABELS
@@ -99,6 +107,8 @@ def labels_from_runs(
 
 def _answers(folder: Path, data: Dataset, temperature: float) -> tuple[np.ndarray, np.ndarray]:
     """A teacher's labels of ``data``, and which records it was trained on."""
+    if _is_file_of_labels(folder):
+        return _from_file(folder, data), np.zeros(len(data), bool)
     file = folder / zoo.TWIN
     teacher = _load(file)
     expected = (data.spec.window_samples, len(data.spec.channels))
@@ -112,6 +122,26 @@ def _answers(folder: Path, data: Dataset, temperature: float) -> tuple[np.ndarra
     return soft_labels(teacher, data, section.preprocess, temperature), _seen(section, data)
 
 
+def _is_file_of_labels(path: Path) -> bool:
+    return path.suffix == ".npz" and path.is_file()
+
+
+def _from_file(file: Path, data: Dataset) -> np.ndarray:
+    try:
+        with np.load(file, allow_pickle=False) as saved:
+            names, labels = [str(name) for name in saved["names"]], np.asarray(saved["labels"], np.float32)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise TrainingError(f"{file}: no file of soft labels (names and labels in .npz): {error}") from error
+    shape = (len(names), len(data.spec.labels))
+    if labels.shape != shape or not np.all(labels >= 0) or not np.allclose(labels.sum(axis=-1), 1.0, atol=1e-3):
+        raise TrainingError(f"{file}: labels must be probabilities of shape {shape}, one row a name")
+    at = {name: row for row, name in enumerate(names)}
+    absent = next((name for name in data.names if name not in at), None)
+    if absent is not None:
+        raise TrainingError(f"{file}: record {absent} has no soft label; make the file from the same data")
+    return labels[[at[name] for name in data.names]]
+
+
 def _seen(section: DataSection, data: Dataset) -> np.ndarray:
     if section.leave_out is None:
         return np.ones(len(data), bool)
@@ -121,7 +151,7 @@ def _seen(section: DataSection, data: Dataset) -> np.ndarray:
 def _load(file: Path) -> Any:
     import keras
 
-    from trainer.models import layers as _registered  # noqa: F401  (its layers must be known before loading)
+    from trainer.models import registered as _registered  # noqa: F401  (before loading)
 
     try:
         return keras.models.load_model(file, compile=False)

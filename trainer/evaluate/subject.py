@@ -173,7 +173,7 @@ def load_twin(
     """
     import keras
 
-    from trainer.models import layers as _registered  # noqa: F401  (its layers must be known before loading)
+    from trainer.models import registered as _registered  # noqa: F401  (before loading)
     from trainer.models.temperature import divide_logits
     from trainer.models.wrap import AttackModel
 

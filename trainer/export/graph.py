@@ -18,7 +18,9 @@ import numpy as np
 from keras import layers, ops
 
 from trainer.errors import ExportError
+from trainer.models.forest import LEAVES, NODES, Forest, descend
 from trainer.models.layers import PACKAGE, Thermometer
+from trainer.models.rhythm import Rhythm
 
 BASE = 32  # fine steps in a coarse one: 8 bits coarse and 5 fine, and a weight ratio that int8 still holds
 
@@ -36,6 +38,27 @@ class HardThermometer(keras.layers.Layer):
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (*shape[:-1], len(self.thresholds))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class HardForest(keras.layers.Layer):
+    """The forest's forward pass alone, its weights as constants."""
+
+    def __init__(self, forest: Forest, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        count = forest.trees * forest.classes
+        self.feature = np.asarray(forest.feature, np.int32).reshape(-1)
+        self.threshold = np.asarray(forest.threshold).reshape(count, NODES)
+        self.leaf = np.asarray(forest.leaf).reshape(count, LEAVES)
+        self.bias, self.trees, self.classes = np.asarray(forest.bias), forest.trees, forest.classes
+
+    def call(self, x: Any) -> Any:
+        value = ops.reshape(ops.take(ops.reshape(x, (-1,)), self.feature, axis=0), (1, *self.threshold.shape))
+        scores = descend(ops.cast(value > self.threshold, "float32"), self.leaf)
+        return ops.sum(ops.reshape(scores, (1, self.trees, self.classes)), 1) + self.bias
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (1, self.classes)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -57,12 +80,13 @@ class CoarseFine(keras.layers.Layer):
 
 
 def input_convolutions(classifier: keras.Model) -> tuple[float, list[str]]:
-    """(input scale, names of the layers that read the window), looking through one Rescaling.
+    """(input scale, names of the layers that read the window), looking through one Rescaling and past ``Rhythm``.
 
     Raises:
         ExportError: something other than convolutions of one channel reads the window.
     """
-    scale, readers = 1.0, _readers(classifier, classifier.input)
+    scale = 1.0
+    readers = [layer for layer in _readers(classifier, classifier.input) if not isinstance(layer, Rhythm)]
     if len(readers) == 1 and isinstance(readers[0], layers.Rescaling):
         scale = float(readers[0].scale)
         readers = _readers(classifier, readers[0].output)
@@ -114,30 +138,64 @@ def build(classifier: keras.Model, front: keras.Model | None, resolution: float)
     inputs = keras.Input((samples, 1), batch_size=1, name="window")
     outputs: dict[str, Any] = {}
     split = CoarseFine(resolution, name="coarse_fine")(inputs)
-    raw_input = keras.Input((samples, 2), batch_size=1)
-    raw = _tapped(rewired(classifier, raw_input, [BASE * resolution, resolution]), raw_input)
+    seen = inputs if front is None else reconstruct(front, inputs)
+    votes = _votes(classifier, seen)
+
+    def answer(window: Any, factors: list[float], name: str) -> tuple[Any, Any, Any]:
+        reader = keras.Input((samples, len(factors)), batch_size=1)
+        body = keras.Model(reader, rewired(_body(classifier), reader, factors).outputs, name=name)
+        return _head(classifier, body(window), votes)
+
+    raw_factors = [BASE * resolution, resolution]
     if front is None:
-        logits, embedding, features = raw(split)
+        logits, embedding, features = answer(split, raw_factors, "classifier_raw")
     else:
-        reconstruction = reconstruct(front, inputs)
-        clean_input = keras.Input((samples, 1), batch_size=1)
-        clean = _tapped(rewired(classifier, clean_input, [1.0]), clean_input)
-        logits, embedding, features = clean(reconstruction)
-        outputs["reconstruction"] = reconstruction
-        outputs["probabilities_raw"] = layers.Softmax(name="probabilities_raw")(raw(split)[0])
+        logits, embedding, features = answer(seen, [1.0], "classifier")
+        outputs["reconstruction"] = seen
+        raw_logits, _, _ = answer(split, raw_factors, "classifier_raw")
+        outputs["probabilities_raw"] = layers.Softmax(name="probabilities_raw")(raw_logits)
     outputs["probabilities"] = layers.Softmax(name="probabilities")(logits)
     outputs["embedding"] = embedding
     outputs["features"] = features
     return keras.Model(inputs, outputs, name="bundle")
 
 
-def _tapped(classifier: keras.Model, inputs: Any) -> keras.Model:
-    names = ("logits", "embedding", "features")
+def _body(classifier: keras.Model) -> keras.Model:
+    """Window -> [features, *what is pooled of them], without a forest."""
     try:
-        taps = [classifier.get_layer(name).output for name in names]
+        features, embedding = classifier.get_layer("features"), classifier.get_layer("embedding")
+        classifier.get_layer("logits")
     except ValueError as error:
-        raise ExportError(f"{classifier.name}: a classifier needs layers named {', '.join(names)}") from error
-    return keras.Model(inputs, taps, name="classifier_raw" if inputs.shape[-1] == 2 else "classifier")
+        raise ExportError(
+            f"{classifier.name}: a classifier needs layers named features, embedding, logits"
+        ) from error
+    made_by = _forest(classifier)
+    pooled = [embedding.output] if made_by is None else [t for t in embedding.input if t is not made_by.output]
+    return keras.Model(classifier.input, [features.output, *pooled], name="body")
+
+
+def _head(classifier: keras.Model, body: list[Any], votes: Any | None) -> tuple[Any, Any, Any]:
+    """(logits, embedding, features) of what the body gives and the forest's votes."""
+    features, *embedding = body
+    x = embedding[0] if votes is None else layers.Concatenate()([*embedding, votes])
+    dense = classifier.get_layer("logits")
+    copy = dense.__class__.from_config({**dense.get_config(), "name": None})
+    logits = copy(x)
+    copy.set_weights(dense.get_weights())
+    return logits, x, features
+
+
+def _forest(classifier: keras.Model) -> Forest | None:
+    return next((layer for layer in classifier.layers if isinstance(layer, Forest)), None)
+
+
+def _votes(classifier: keras.Model, window: Any) -> Any | None:
+    """The forest's scores of a window in float32; the raw path shares them, its own would cost as much again."""
+    forest = _forest(classifier)
+    if forest is None:
+        return None
+    rhythm = next(layer for layer in classifier.layers if isinstance(layer, Rhythm))
+    return HardForest(forest, name="forest")(rhythm.__class__.from_config(rhythm.get_config())(window))
 
 
 def reconstruct(front: keras.Model, inputs: Any) -> Any:

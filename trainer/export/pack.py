@@ -29,6 +29,7 @@ from trainer.export import attacked, golden, graph, quantize, ranges, slim
 from trainer.export.before import read_before, taken_over
 from trainer.export.calibrate import Calibration, calibrate, thresholds
 from trainer.export.card import build_card, measured
+from trainer.export.narrow import narrow
 from trainer.export.parity import Parity, compare
 from trainer.models.temperature import divide_logits
 from trainer.models.wrap import AttackModel, thermometers
@@ -144,7 +145,7 @@ def export_run(
         report(f"int8 ranges of the calmest {share:.0%} of {len(representative)} training windows, {alike:.1%} alike")
     else:
         named = quantize.convert(float_graph, mode, representative)
-    model = slim.slim(named)
+    model = slim.slim(narrow(named) if mode == "int8" else named)
     golden_x, golden_valid = golden.windows(spec)
     probes = [preprocess.apply(steps, w, v) for w, v in zip(golden_x[:4], golden_valid[:4], strict=True)]
     indices = quantize.find_outputs(model, np.stack(probes))

@@ -2,7 +2,8 @@
 
 Plain int8 conversion puts QUANTIZE first, so a thermometer would compare int8 with int8 and steps of 10 uV or
 more would be rounded away before anything sees them. Some operations therefore stay in float32: the comparison
-and its cast, the coarse and fine split, and the softmax. Everything between is int8, per channel.
+and its cast, the coarse and fine split, what is counted of heart beats, and the softmax. Everything between is int8,
+per channel.
 """
 
 from __future__ import annotations
@@ -15,10 +16,15 @@ from typing import Any
 import keras
 import numpy as np
 
+from trainer import tflite
 from trainer.errors import ExportError
 
 MODES = ("int8", "float16", "dynamic", "none")
-FLOAT_OPS = ("GREATER_EQUAL", "CAST", "MUL", "SUB", "FLOOR", "MINIMUM", "MAXIMUM", "CONCATENATION", "SOFTMAX")
+FLOAT_OPS = (
+    *("GREATER_EQUAL", "CAST", "MUL", "SUB", "FLOOR", "MINIMUM", "MAXIMUM", "CONCATENATION", "SOFTMAX"),
+    "TOPK_V2",  # of FLOAT_LAYERS, which the converter does not find by name
+)
+FLOAT_LAYERS = ("rhythm", "forest")  # places, intervals and comparisons
 
 
 def convert(graph: keras.Model, mode: str, representative: np.ndarray) -> bytes:
@@ -68,9 +74,22 @@ def _int8(graph: keras.Model, representative: np.ndarray) -> bytes:
     debugger = tf.lite.experimental.QuantizationDebugger(
         converter=converter,
         debug_dataset=dataset,
-        debug_options=tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=list(FLOAT_OPS)),
+        debug_options=tf.lite.experimental.QuantizationDebugOptions(
+            denylisted_ops=list(FLOAT_OPS), denylisted_nodes=_float_nodes(graph)
+        ),
     )
     return bytes(debugger.get_nondebug_quantized_model())
+
+
+def _float_nodes(graph: keras.Model) -> list[str]:
+    """Names of what the layers ``FLOAT_LAYERS`` compute, in the converter's words."""
+    import tensorflow as tf
+
+    if not any(layer.name in FLOAT_LAYERS for layer in graph.layers):
+        return []
+    parsed = tflite.unpack(tf.lite.TFLiteConverter.from_keras_model(graph).convert()).subgraphs[0]
+    names = [parsed.tensors[at].name.decode() for node in parsed.operators for at in node.outputs]
+    return [name for name in names if any(f"/{layer}_" in name or f"/{layer}/" in name for layer in FLOAT_LAYERS)]
 
 
 def _with_extremes(graph: keras.Model, windows: np.ndarray) -> np.ndarray:

@@ -36,7 +36,8 @@ def ranges(model: bytes) -> list[dict[str, Any]]:
 def slim(model: bytes) -> bytes:
     """The same tensors and operators, a tenth smaller where the model is small.
 
-    Inner tensors lose their names (inputs and outputs keep theirs), and tensors without contents share one buffer.
+    Inner tensors lose their names (inputs and outputs keep theirs), all lose what says nothing, and tensors without
+    contents share one buffer.
     """
     parsed = tflite.unpack(model)
     full: dict[bytes, int] = {b"": 0}  # the format's first buffer is the empty one
@@ -48,6 +49,9 @@ def slim(model: bytes) -> bytes:
                 tensor.name = None
             held = parsed.buffers[tensor.buffer]
             content = b"" if held.data is None else bytes(bytearray(held.data))
+            tensor.shapeSignature = None  # of shapes that change; these do not
+            if tensor.quantization is not None and tensor.quantization.scale is None:
+                tensor.quantization = None
             if content not in full:
                 full[content] = len(buffers)
                 buffers.append(held)

@@ -15,7 +15,9 @@ import keras
 from keras import layers
 
 from trainer.data.base import DataSpec
+from trainer.models.forest import Forest
 from trainer.models.layers import BatchNormalization
+from trainer.models.rhythm import Rhythm
 
 
 def _conv_bn(x: Any, width: int, kernel: int, stride: int, name: str) -> Any:
@@ -38,12 +40,16 @@ def build(
     widths: Sequence[int] = (32, 48, 64, 64, 80),
     input_scale: float = 200.0,
     dropout: float = 0.1,
+    trees: int = 0,
+    beats: int = 96,
     seed: int = 0,
 ) -> keras.Model:
     """Input (time, channel) in raw units -> logits (class,). Layers ``features``, ``embedding``, ``logits``.
 
     Args:
         input_scale: raw units are divided by it, so that weights see values near 1.
+        trees: of ECG, so many trees a class look at the rhythm and shape of the first ``beats`` heart beats, and their
+            scores stand beside the pooled features; 0 for none. ``trainer.zoo.rhythm`` grows them.
     """
     keras.utils.set_random_seed(seed)
     x = inputs = keras.Input((spec.window_samples, len(spec.channels)), name="window")
@@ -53,6 +59,9 @@ def build(
         x = _stage(x, width, f"stage{i + 1}")
     x = layers.Activation("linear", name="features")(x)
     pooled = [layers.GlobalAveragePooling1D(name="mean")(x), layers.GlobalMaxPooling1D(name="max")(x)]
+    if trees:
+        rhythm = Rhythm(beats, rate_hz=spec.rate_hz, name="rhythm")(inputs)
+        pooled.append(Forest(trees, len(spec.labels), name="forest")(rhythm))
     x = layers.Concatenate(name="embedding")(pooled)
     x = layers.Dropout(dropout, seed=seed, name="dropout")(x)
     return keras.Model(inputs, layers.Dense(len(spec.labels), name="logits")(x), name="compact")

@@ -17,6 +17,7 @@ from keras import ops
 from trainer import gradients
 from trainer.defenses.base import logits_of
 from trainer.errors import AttackError
+from trainer.models.forest import Forest
 from trainer.models.layers import SURROGATES, Thermometer
 
 BATCH = 64
@@ -51,12 +52,17 @@ def preprocess(x: Any, valid: Any, steps: Sequence[Mapping[str, Any]]) -> Any:
 
 def thermometers(model: keras.Model) -> list[Thermometer]:
     """Every thermometer layer of a model, nested models included."""
-    found: list[Thermometer] = []
+    return [layer for layer in comparing(model) if isinstance(layer, Thermometer)]
+
+
+def comparing(model: keras.Model) -> list[Any]:
+    """Every layer whose gradient is a surrogate's, nested models included."""
+    found: list[Any] = []
     for layer in model.layers:
-        if isinstance(layer, Thermometer):
+        if isinstance(layer, (Thermometer, Forest)):
             found.append(layer)
         elif isinstance(layer, keras.Model):
-            found.extend(thermometers(layer))
+            found.extend(comparing(layer))
     return found
 
 
@@ -80,33 +86,33 @@ class AttackModel:
         precision: str = "float32",
     ) -> None:
         self.model, self.steps, self.name, self.precision = model, list(steps), name, precision
-        self._thermometers = thermometers(model)
+        self._comparing = comparing(model)
         self._compiled: dict[Any, Any] = {}
         self._derived: dict[str, AttackModel] = {}
 
     @property
     def surrogates(self) -> tuple[str | None, ...]:
-        """Gradient surrogates worth trying: all of them through a thermometer, else one that is exact."""
-        return ("tent", "sigmoid", "straight_through") if self._thermometers else (None,)
+        """Gradient surrogates worth trying: all of them through comparisons, else one that is exact."""
+        return ("tent", "sigmoid", "straight_through") if self._comparing else (None,)
 
     @contextmanager
     def surrogate(self, name: str | None) -> Iterator[AttackModel]:
-        """The same model with another backward pass through its thermometers (BPDA)."""
+        """The same model with another backward pass through its comparisons (BPDA)."""
         if name is not None and name not in SURROGATES:
             raise AttackError(f"unknown surrogate {name!r}; choose one of {', '.join(SURROGATES)}")
-        before = [layer.surrogate for layer in self._thermometers]
-        for layer in self._thermometers:
+        before = [layer.surrogate for layer in self._comparing]
+        for layer in self._comparing:
             layer.surrogate = name or layer.surrogate
         try:
             yield self
         finally:
-            for layer, old in zip(self._thermometers, before, strict=True):
+            for layer, old in zip(self._comparing, before, strict=True):
                 layer.surrogate = old
 
     @property
     def current_surrogate(self) -> str | None:
-        """The backward pass of its thermometers as they stand; None without one."""
-        return self._thermometers[0].surrogate if self._thermometers else None
+        """The backward pass of its comparisons as they stand; None without one."""
+        return self._comparing[0].surrogate if self._comparing else None
 
     def kept(self, key: str, make: Callable[[], AttackModel]) -> AttackModel:
         """A model made of this one, made once: the first call's."""
@@ -123,7 +129,7 @@ class AttackModel:
 
         ``precision``: of its products; that of the model if None.
         """
-        full = (key, tuple(layer.surrogate for layer in self._thermometers))
+        full = (key, tuple(layer.surrogate for layer in self._comparing))
         if full not in self._compiled:
             step = gradients.compiled(function)
             half = (precision or self.precision) == "bfloat16"

@@ -225,6 +225,32 @@ def test_cross_fitted_teachers_label_what_they_left_out(
         np.testing.assert_allclose(saved["labels"], np.mean(own, axis=0), atol=1e-4)
 
 
+def test_soft_labels_may_come_from_a_file(tmp_path: Path) -> None:
+    training = toy_parts()[0]
+    rng = np.random.default_rng(0)
+    labels = softmax(rng.normal(size=(len(training), len(training.spec.labels)))).astype(np.float32)
+    order = rng.permutation(len(training))
+    names = np.array(training.names)
+    file = tmp_path / "labels.npz"
+    np.savez(file, names=names[order], labels=labels[order])
+    found = soft_labels.labels_from_runs([file], training, 1.0, tmp_path)
+    np.testing.assert_allclose(found, labels, atol=1e-6)
+    out = tmp_path / "other"
+    out.mkdir()
+    for wrong, match in (
+        ({"names": names[1:], "labels": labels[1:]}, f"record {names[0]} has no soft label"),
+        ({"names": names, "labels": labels[:, :1]}, "must be probabilities of shape"),
+        ({"names": names, "labels": 2 * labels}, "must be probabilities"),
+        ({"labels": labels}, "no file of soft labels"),
+    ):
+        np.savez(file, **wrong)
+        with pytest.raises(TrainingError, match=match):
+            soft_labels.labels_from_runs([file], training, 1.0, out)
+    file.write_bytes(b"PK nothing")
+    with pytest.raises(TrainingError, match="no file of soft labels"):
+        soft_labels.labels_from_runs([file], training, 1.0, out)
+
+
 @pytest.mark.slow
 def test_the_second_stage_learns_what_the_first_knows(recipe: Callable[..., Path], tmp_path: Path) -> None:
     """Labels are shuffled for the second stage: only the teacher's probabilities can teach it the classes."""
