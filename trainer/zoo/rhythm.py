@@ -2,10 +2,12 @@
 
 ``python -m trainer.zoo.rhythm RUN --data ZIP --out RUN2``
 
-The forest sees what ``models.rhythm`` counts of each training record as the run's encode-decode gives it back: of the
-record itself, of a crop of it with noise, and of that crop attacked through the run. Classifier and forest answer
-together, ``logits = own * classifier + trees * forest``; how much each counts is chosen by log loss on validation
-windows, half of them attacked, or taken from another such run (``--like``) where a refit has no validation records.
+The forest sees what ``models.rhythm`` counts of the intervals in each training record as the run's encode-decode gives
+it back: of the record itself, of a crop of it with noise, and of that crop attacked, first through the run, then, with
+another crop, through the run and the forest so far, which is grown anew from all (``ROUNDS``). Classifier and forest
+answer together, ``logits = own * classifier + share * forest``; how much each counts is chosen by log loss on
+validation windows, half of them attacked through both, or taken from another such run (``--like``) where a refit has no
+validation records.
 RUN2 is a run like any other: ``trainer export`` and ``trainer evaluate`` take it.
 """
 
@@ -33,16 +35,30 @@ GROWTH = {
     "max_depth": 3,
     "max_leaf_nodes": 8,
     "l2_regularization": 5.0,
-    "min_samples_leaf": 40,
+    "min_samples_leaf": 60,
     "max_features": 0.15,
     "early_stopping": False,
 }
+STEADY = ("interval", "relative", "step", "rough", "short_then")
 SPACING = 0.1  # of a comparison's surrogate, in standard deviations of its number
+ROUNDS = 3
+FIRST = (0.8, 0.4)  # how much classifier and forest count while it is attacked
 OWN, TREES = (0.4, 0.6, 0.8, 1.0, 1.2), (0.0, 0.2, 0.4, 0.6, 0.8)
 
 
-def grow(numbers: np.ndarray, y: np.ndarray, trees: int, seed: int) -> dict[str, np.ndarray]:
+def steady() -> np.ndarray:
+    """Places in ``models.rhythm.NAMES`` of what intervals tell: ten microvolts hardly move them (``STEADY``)."""
+    from trainer.models.rhythm import NAMES
+
+    return np.array([i for i, name in enumerate(NAMES) if name == "beats" or name.startswith(STEADY)])
+
+
+def grow(
+    numbers: np.ndarray, y: np.ndarray, trees: int, seed: int, seen: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Weights of a :class:`trainer.models.forest.Forest` grown on numbers (n, number) and labels (n,).
+
+    ``seen``: places of the numbers that it may look at; all if None.
 
     Raises:
         TrainingError: a class is missing, or scikit-learn keeps its trees in another way than this reads.
@@ -51,7 +67,8 @@ def grow(numbers: np.ndarray, y: np.ndarray, trees: int, seed: int) -> dict[str,
 
     from trainer.models.forest import LEAVES, NODES
 
-    found = HistGradientBoostingClassifier(max_iter=trees, random_state=seed, **GROWTH).fit(numbers, y)
+    seen = np.arange(numbers.shape[1]) if seen is None else seen
+    found = HistGradientBoostingClassifier(max_iter=trees, random_state=seed, **GROWTH).fit(numbers[:, seen], y)
     classes, there = len(found.classes_), [int(label) for label in found.classes_]
     if there != list(range(classes)):
         raise TrainingError(f"the training records have the classes {there}; every class up to the last is needed")
@@ -67,6 +84,7 @@ def grow(numbers: np.ndarray, y: np.ndarray, trees: int, seed: int) -> dict[str,
     for i, row in enumerate(found._predictors):
         for k, tree in zip(labels, row, strict=True):
             _place(tree.nodes, 0, 0, [w[i, k] for w in (weights["feature"], weights["threshold"], weights["leaf"])])
+    weights["feature"] = seen[weights["feature"].astype(int)].astype(np.float32)
     spread = numbers.std(0) + 1e-3
     weights["spacing"] = (SPACING * spread)[weights["feature"].astype(int)].astype(np.float32)
     return weights
@@ -115,23 +133,25 @@ def set_beside(run: Path, data_path: Path, out: Path, trees: int, like: Path | N
     training, validation = enlarge(base.recipe, *load_parts(base.recipe, data_path))
     if not len(validation) and like is None:
         raise TrainingError(f"{run}: a refit has no validation records; give --like the run before it")
-    attacked_on = AttackModel(base.twin, base.recipe.data.preprocess, name=base.recipe.export.name)
     counted = _counter(base.front, base.spec.rate_hz)
-    x, y = _numbers(training, base, attacked_on, counted, seed)
-    weights = grow(x, y, trees, seed)
-
-    arguments = {**base.recipe.model.arguments, "trees": trees}
-    classifier = registry.build("compact", base.spec, **arguments)
-    _take(classifier, base.classifier, weights)
+    classifier = registry.build("compact", base.spec, **{**base.recipe.model.arguments, "trees": trees})
+    twin = classifier if base.front is None else encode_decode.join(base.front, classifier)
+    weights: dict[str, np.ndarray] | None = None
+    numbers: list[np.ndarray] = []
+    for turn in range(ROUNDS + 1):
+        _take(classifier, base.classifier, weights, *FIRST)
+        model = AttackModel(twin, base.recipe.data.preprocess, name=base.recipe.export.name)
+        if turn < ROUNDS:
+            numbers += _numbers(training, base, model, counted, [seed, turn])
+            y = np.tile(training.y, len(numbers))
+            weights = grow(np.concatenate(numbers), y, trees, seed, steady())
+    assert weights is not None
     if like is not None:
         facts = json.loads((like / "run.json").read_text(encoding="utf-8"))["forest"]
-        own, share = facts["own"], facts["trees_count"]
-        facts = {"own": own, "trees_count": share, "like": str(like)}
+        facts = {"own": facts["own"], "share": facts["share"], "like": str(like)}
     else:
-        facts = _weigh(validation, base, attacked_on, counted, weights, seed)
-        own, share = facts["own"], facts["trees_count"]
-    _balance(classifier, own, share)
-    twin = classifier if base.front is None else encode_decode.join(base.front, classifier)
+        facts = _weigh(validation, base, model, counted, weights, seed)
+    _take(classifier, base.classifier, weights, facts["own"], facts["share"])
 
     out.mkdir(parents=True)
     (out / "recipe.toml").write_text(with_trees((run / "recipe.toml").read_text(encoding="utf-8"), trees), "utf-8")
@@ -176,23 +196,24 @@ def _counter(front: Any, rate_hz: float) -> Any:
     return count
 
 
-def _numbers(data: Dataset, base: Any, model: Any, counted: Any, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(numbers, labels) of every record three times: as it is, a noisy crop, and the crop attacked."""
+def _numbers(data: Dataset, base: Any, model: Any, counted: Any, seed: list[int]) -> list[np.ndarray]:
+    """Numbers of every record: of a crop attacked through ``model``; in the first round as it is and cropped, too."""
     from edge.bundle import preprocess
     from trainer.training import prepare
 
-    d, rng = base.recipe.data, np.random.default_rng([seed, 1])
+    d, rng = base.recipe.data, np.random.default_rng(seed)
     steps = preprocess.parse_steps(d.preprocess)
     augment = Augment(d.place, d.crop, d.crop_min, d.gain, d.sign, NOISE_UV, d.warp)
-    found = []
+    found: list[list[np.ndarray]] = []
     for begin in range(0, len(data), 512):
         part = data.take(np.arange(begin, min(len(data), begin + 512)))
         plain = part.windows()
         crop, valid = draw(part, np.arange(len(part)), augment, rng)
-        bad = _attacked(model, crop, part.y, valid, [seed, begin])
-        seen = (plain.x, plain.valid), (crop, valid), (bad, valid)
+        seen = [(_attacked(model, crop, part.y, valid, [*seed, begin]), valid)]
+        if seed[1] == 0:
+            seen += [(plain.x, plain.valid), (crop, valid)]
         found.append([counted(prepare(x, v, steps)) for x, v in seen])
-    return np.concatenate([np.concatenate([f[k] for f in found]) for k in range(3)]), np.tile(data.y, 3)
+    return [np.concatenate(kind) for kind in zip(*found, strict=True)]
 
 
 def _attacked(model: Any, x: np.ndarray, y: np.ndarray, valid: np.ndarray, seed: list[int]) -> np.ndarray:
@@ -205,15 +226,20 @@ def _attacked(model: Any, x: np.ndarray, y: np.ndarray, valid: np.ndarray, seed:
 def _weigh(
     data: Dataset, base: Any, model: Any, counted: Any, weights: dict[str, np.ndarray], seed: int
 ) -> dict[str, Any]:
-    """How much classifier and forest count: the least log loss on validation windows, clean and attacked."""
+    """How much classifier and forest count: the least log loss on validation windows, clean and attacked through
+    both.
+    """
     from edge.bundle import preprocess
+    from trainer.evaluate.metrics import measure
     from trainer.evaluate.subject import softmax
     from trainer.models.forest import Forest
+    from trainer.models.wrap import AttackModel
     from trainer.training import prepare
 
     w, steps = data.windows(), preprocess.parse_steps(base.recipe.data.preprocess)
     windows = [w.x, _attacked(model, w.x, w.y, w.valid, [seed, 2])]
-    logits = np.concatenate([model.predict(x, w.valid) for x in windows])
+    alone_model = AttackModel(base.twin, base.recipe.data.preprocess)
+    logits = np.concatenate([alone_model.predict(x, w.valid) for x in windows])
     numbers = np.concatenate([counted(prepare(x, w.valid, steps)) for x in windows])
     trees, classes = weights["feature"].shape[:2]
     forest = Forest(trees, classes)
@@ -226,12 +252,15 @@ def _weigh(
         p = softmax(own * logits + share * votes)
         right = p.argmax(1) == y
         loss = -np.log(p[np.arange(len(y)), y] + 1e-9)
-        return {"log_loss": float(loss.mean()), "clean": float(right[:n].mean()), "attacked": float(right[n:].mean())}
+        f1 = measure(w.y, p[:n].argmax(1), classes).macro_f1
+        shares = {"clean": float(right[:n].mean()), "attacked": float(right[n:].mean())}
+        return {"log_loss": float(loss.mean()), **shares, "clean_f1": f1}
 
     grid = [(own, share) for own in OWN for share in TREES]
     own, share = min(grid, key=lambda pair: of(*pair)["log_loss"])
     alone = min(((own, 0.0) for own in OWN), key=lambda pair: of(*pair)["log_loss"])
-    return {"own": own, "trees_count": share, "together": of(own, share), "classifier_alone": of(*alone)}
+    found = {"together": of(own, share), "classifier_alone": of(*alone), "forest_alone": of(0.0, 1.0)}
+    return {"own": own, "share": share, "validation_windows": n, **found}
 
 
 def _fill(forest: Any, weights: dict[str, np.ndarray]) -> None:
@@ -239,23 +268,20 @@ def _fill(forest: Any, weights: dict[str, np.ndarray]) -> None:
         getattr(forest, name).assign(value)
 
 
-def _take(classifier: Any, source: Any, weights: dict[str, np.ndarray]) -> None:
-    """The source's weights by layer; rows of the last kernel that belong to the forest pass its scores on."""
+def _take(
+    classifier: Any, source: Any, weights: dict[str, np.ndarray] | None, own: float = 1.0, share: float = 1.0
+) -> None:
+    """The source's weights by layer, its logits times ``own`` and the forest's scores times ``share``; no votes where
+    there is no forest yet.
+    """
     for layer in source.layers:
         if layer.name != "logits" and layer.weights:
             classifier.get_layer(layer.name).set_weights(layer.get_weights())
-    _fill(classifier.get_layer("forest"), weights)
+    if weights is not None:
+        _fill(classifier.get_layer("forest"), weights)
     kernel, bias = source.get_layer("logits").get_weights()
-    passed_on = np.eye(len(bias), dtype=np.float32)
-    classifier.get_layer("logits").set_weights([np.concatenate([kernel, passed_on]), bias])
-
-
-def _balance(classifier: Any, own: float, share: float) -> None:
-    kernel, bias = classifier.get_layer("logits").get_weights()
-    classes = len(bias)
-    kernel[:-classes] *= own
-    kernel[-classes:] *= share
-    classifier.get_layer("logits").set_weights([kernel, bias * own])
+    votes = share * np.eye(len(bias), dtype=np.float32)
+    classifier.get_layer("logits").set_weights([np.concatenate([own * kernel, votes]), own * bias])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
