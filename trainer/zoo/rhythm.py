@@ -2,12 +2,12 @@
 
 ``python -m trainer.zoo.rhythm RUN --data ZIP --out RUN2``
 
-The forest sees what ``models.rhythm`` counts of the intervals in each training record as the run's encode-decode gives
-it back: of the record itself, of a crop of it with noise, and of that crop attacked, first through the run, then, with
-another crop, through the run and the forest so far, which is grown anew from all (``ROUNDS``). Classifier and forest
-answer together, ``logits = own * classifier + share * forest``; how much each counts is chosen by log loss on
-validation windows, half of them attacked through both, or taken from another such run (``--like``) where a refit has no
-validation records.
+The forest sees what ``models.rhythm`` counts in each training record as the run's encode-decode gives it back: of the
+record itself, of a crop of it with noise, and of that crop attacked through the run. Classifier and forest answer
+together, ``logits = own * classifier + share * forest``; how much each counts is chosen by log loss on validation
+windows, half of them attacked through the run, or taken from another such run (``--like``) where a refit has no
+validation records. It raises clean accuracy and costs robustness (``docs/experiments.md``): no shipped bundle has it.
+
 RUN2 is a run like any other: ``trainer export`` and ``trainer evaluate`` take it.
 """
 
@@ -35,30 +35,16 @@ GROWTH = {
     "max_depth": 3,
     "max_leaf_nodes": 8,
     "l2_regularization": 5.0,
-    "min_samples_leaf": 60,
+    "min_samples_leaf": 40,
     "max_features": 0.15,
     "early_stopping": False,
 }
-STEADY = ("interval", "relative", "step", "rough", "short_then")
 SPACING = 0.1  # of a comparison's surrogate, in standard deviations of its number
-ROUNDS = 3
-FIRST = (0.8, 0.4)  # how much classifier and forest count while it is attacked
 OWN, TREES = (0.4, 0.6, 0.8, 1.0, 1.2), (0.0, 0.2, 0.4, 0.6, 0.8)
 
 
-def steady() -> np.ndarray:
-    """Places in ``models.rhythm.NAMES`` of what intervals tell: ten microvolts hardly move them (``STEADY``)."""
-    from trainer.models.rhythm import NAMES
-
-    return np.array([i for i, name in enumerate(NAMES) if name == "beats" or name.startswith(STEADY)])
-
-
-def grow(
-    numbers: np.ndarray, y: np.ndarray, trees: int, seed: int, seen: np.ndarray | None = None
-) -> dict[str, np.ndarray]:
+def grow(numbers: np.ndarray, y: np.ndarray, trees: int, seed: int) -> dict[str, np.ndarray]:
     """Weights of a :class:`trainer.models.forest.Forest` grown on numbers (n, number) and labels (n,).
-
-    ``seen``: places of the numbers that it may look at; all if None.
 
     Raises:
         TrainingError: a class is missing, or scikit-learn keeps its trees in another way than this reads.
@@ -67,8 +53,7 @@ def grow(
 
     from trainer.models.forest import LEAVES, NODES
 
-    seen = np.arange(numbers.shape[1]) if seen is None else seen
-    found = HistGradientBoostingClassifier(max_iter=trees, random_state=seed, **GROWTH).fit(numbers[:, seen], y)
+    found = HistGradientBoostingClassifier(max_iter=trees, random_state=seed, **GROWTH).fit(numbers, y)
     classes, there = len(found.classes_), [int(label) for label in found.classes_]
     if there != list(range(classes)):
         raise TrainingError(f"the training records have the classes {there}; every class up to the last is needed")
@@ -84,7 +69,6 @@ def grow(
     for i, row in enumerate(found._predictors):
         for k, tree in zip(labels, row, strict=True):
             _place(tree.nodes, 0, 0, [w[i, k] for w in (weights["feature"], weights["threshold"], weights["leaf"])])
-    weights["feature"] = seen[weights["feature"].astype(int)].astype(np.float32)
     spread = numbers.std(0) + 1e-3
     weights["spacing"] = (SPACING * spread)[weights["feature"].astype(int)].astype(np.float32)
     return weights
@@ -134,24 +118,16 @@ def set_beside(run: Path, data_path: Path, out: Path, trees: int, like: Path | N
     if not len(validation) and like is None:
         raise TrainingError(f"{run}: a refit has no validation records; give --like the run before it")
     counted = _counter(base.front, base.spec.rate_hz)
-    classifier = registry.build("compact", base.spec, **{**base.recipe.model.arguments, "trees": trees})
-    twin = classifier if base.front is None else encode_decode.join(base.front, classifier)
-    weights: dict[str, np.ndarray] | None = None
-    numbers: list[np.ndarray] = []
-    for turn in range(ROUNDS + 1):
-        _take(classifier, base.classifier, weights, *FIRST)
-        model = AttackModel(twin, base.recipe.data.preprocess, name=base.recipe.export.name)
-        if turn < ROUNDS:
-            numbers += _numbers(training, base, model, counted, [seed, turn])
-            y = np.tile(training.y, len(numbers))
-            weights = grow(np.concatenate(numbers), y, trees, seed, steady())
-    assert weights is not None
+    model = AttackModel(base.twin, base.recipe.data.preprocess, name=base.recipe.export.name)
+    weights = grow(*_numbers(training, base, model, counted, seed), trees, seed)
     if like is not None:
         facts = json.loads((like / "run.json").read_text(encoding="utf-8"))["forest"]
         facts = {"own": facts["own"], "share": facts["share"], "like": str(like)}
     else:
         facts = _weigh(validation, base, model, counted, weights, seed)
+    classifier = registry.build("compact", base.spec, **{**base.recipe.model.arguments, "trees": trees})
     _take(classifier, base.classifier, weights, facts["own"], facts["share"])
+    twin = classifier if base.front is None else encode_decode.join(base.front, classifier)
 
     out.mkdir(parents=True)
     (out / "recipe.toml").write_text(with_trees((run / "recipe.toml").read_text(encoding="utf-8"), trees), "utf-8")
@@ -196,24 +172,23 @@ def _counter(front: Any, rate_hz: float) -> Any:
     return count
 
 
-def _numbers(data: Dataset, base: Any, model: Any, counted: Any, seed: list[int]) -> list[np.ndarray]:
-    """Numbers of every record: of a crop attacked through ``model``; in the first round as it is and cropped, too."""
+def _numbers(data: Dataset, base: Any, model: Any, counted: Any, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(numbers, labels) of every record three times: as it is, a noisy crop, and the crop attacked."""
     from edge.bundle import preprocess
     from trainer.training import prepare
 
-    d, rng = base.recipe.data, np.random.default_rng(seed)
+    d, rng = base.recipe.data, np.random.default_rng([seed, 1])
     steps = preprocess.parse_steps(d.preprocess)
     augment = Augment(d.place, d.crop, d.crop_min, d.gain, d.sign, NOISE_UV, d.warp)
-    found: list[list[np.ndarray]] = []
+    found = []
     for begin in range(0, len(data), 512):
         part = data.take(np.arange(begin, min(len(data), begin + 512)))
         plain = part.windows()
         crop, valid = draw(part, np.arange(len(part)), augment, rng)
-        seen = [(_attacked(model, crop, part.y, valid, [*seed, begin]), valid)]
-        if seed[1] == 0:
-            seen += [(plain.x, plain.valid), (crop, valid)]
+        bad = _attacked(model, crop, part.y, valid, [seed, begin])
+        seen = (plain.x, plain.valid), (crop, valid), (bad, valid)
         found.append([counted(prepare(x, v, steps)) for x, v in seen])
-    return [np.concatenate(kind) for kind in zip(*found, strict=True)]
+    return np.concatenate([np.concatenate([f[k] for f in found]) for k in range(3)]), np.tile(data.y, 3)
 
 
 def _attacked(model: Any, x: np.ndarray, y: np.ndarray, valid: np.ndarray, seed: list[int]) -> np.ndarray:
@@ -226,20 +201,16 @@ def _attacked(model: Any, x: np.ndarray, y: np.ndarray, valid: np.ndarray, seed:
 def _weigh(
     data: Dataset, base: Any, model: Any, counted: Any, weights: dict[str, np.ndarray], seed: int
 ) -> dict[str, Any]:
-    """How much classifier and forest count: the least log loss on validation windows, clean and attacked through
-    both.
-    """
+    """How much classifier and forest count: the least log loss on validation windows, clean and attacked."""
     from edge.bundle import preprocess
     from trainer.evaluate.metrics import measure
     from trainer.evaluate.subject import softmax
     from trainer.models.forest import Forest
-    from trainer.models.wrap import AttackModel
     from trainer.training import prepare
 
     w, steps = data.windows(), preprocess.parse_steps(base.recipe.data.preprocess)
     windows = [w.x, _attacked(model, w.x, w.y, w.valid, [seed, 2])]
-    alone_model = AttackModel(base.twin, base.recipe.data.preprocess)
-    logits = np.concatenate([alone_model.predict(x, w.valid) for x in windows])
+    logits = np.concatenate([model.predict(x, w.valid) for x in windows])
     numbers = np.concatenate([counted(prepare(x, w.valid, steps)) for x in windows])
     trees, classes = weights["feature"].shape[:2]
     forest = Forest(trees, classes)
