@@ -16,7 +16,8 @@ from trainer.reproduce.papers import IOT_TABLE1 as PAPER_TABLE1
 STYLE = """
 body { font: 15px/1.5 Georgia, serif; max-width: 74rem; margin: 2rem auto; padding: 0 1rem; color: #111; }
 h1, h2 { font-weight: normal; } h2 { border-top: 1px solid #999; padding-top: 1rem; margin-top: 2.5rem; }
-table { border-collapse: collapse; font: 13px/1.4 sans-serif; } th, td { padding: .2rem .6rem; text-align: right; }
+table { border-collapse: collapse; font: 12px/1.4 sans-serif; display: block; overflow-x: auto; }
+th, td { padding: .2rem .4rem; text-align: right; }
 th { border-bottom: 1px solid #111; font-weight: 600; } td:first-child, th:first-child { text-align: left; }
 tr.sum td { border-top: 1px solid #111; font-weight: 600; } .paper { color: #666; } .note { color: #444; font-size: 13px; }
 small { white-space: nowrap; color: #444; } img { max-width: 100%; } .missing { border: 1px dashed #666; padding: .5rem 1rem; }
