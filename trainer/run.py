@@ -130,6 +130,8 @@ def read_start(start: Path) -> tuple[Any, Any | None]:
     """
     import keras
 
+    from trainer.models import registered as _registered  # noqa: F401  (before loading)
+
     def load(name: str) -> Any:
         return keras.models.load_model(start / name, compile=False)
 

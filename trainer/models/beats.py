@@ -46,12 +46,24 @@ class Beats:
 
 
 def band_pass() -> np.ndarray:
-    """(tap,) linear-phase band-pass of ``BAND_HZ`` at ``RATE_HZ``: two windowed sincs, one minus the other."""
-    half = int(TAPS_S * RATE_HZ / 2)
-    t = np.arange(-half, half + 1) / RATE_HZ
-    low, high = (2 * f / RATE_HZ * np.sinc(2 * f * t) for f in BAND_HZ)
-    taps = (high - low) * np.hamming(len(t))
+    """(tap,) linear-phase band-pass of ``BAND_HZ`` at ``RATE_HZ``, exactly 0 for what does not change."""
+    from scipy.signal import firwin
+
+    count = 2 * int(TAPS_S * RATE_HZ / 2) + 1
+    taps = firwin(count, BAND_HZ, pass_zero=False, fs=RATE_HZ, window="hamming", scale=False)
     return np.asarray(taps - taps.mean(), np.float32)
+
+
+def stride_of(rate_hz: float) -> int:
+    """Samples of a window for one at ``RATE_HZ``.
+
+    Raises:
+        ValueError: not a whole number.
+    """
+    stride = round(rate_hz / RATE_HZ)
+    if stride < 1 or abs(stride * RATE_HZ - rate_hz) > 1e-6:
+        raise ValueError(f"beats are found at {RATE_HZ:g} Hz, which does not divide {rate_hz:g} Hz")
+    return stride
 
 
 def find(x: Any, beats: int, rate_hz: float) -> Beats:
@@ -62,9 +74,7 @@ def find(x: Any, beats: int, rate_hz: float) -> Beats:
     """
     from trainer.gradients import in_full
 
-    stride = round(rate_hz / RATE_HZ)
-    if abs(stride * RATE_HZ - rate_hz) > 1e-6:
-        raise ValueError(f"beats are found at {RATE_HZ:g} Hz, which does not divide {rate_hz:g} Hz")
+    stride = stride_of(rate_hz)
     x = in_full(x)  # places are whole numbers: in bfloat16 they would be others
     slow = ops.average_pool(x, stride, stride, "same")
     band = in_full(ops.conv(slow, band_pass()[:, None, None], padding="same"))

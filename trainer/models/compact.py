@@ -49,7 +49,7 @@ def build(
     Args:
         input_scale: raw units are divided by it, so that weights see values near 1.
         trees: of ECG, so many trees a class look at the rhythm and shape of the first ``beats`` heart beats, and their
-            scores stand beside the pooled features; 0 for none. ``trainer.zoo.rhythm`` grows them.
+            scores stand beside the pooled features; 0 for none. ``trainer.forest`` grows them.
     """
     keras.utils.set_random_seed(seed)
     x = inputs = keras.Input((spec.window_samples, len(spec.channels)), name="window")

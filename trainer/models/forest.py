@@ -23,7 +23,7 @@ class Forest(keras.layers.Layer):
     """(n, number) -> (n, class) scores: the sum over each class's ``trees`` of the leaf that is reached.
 
     Nodes of a tree in heap order (0; 1, 2; 3 to 6), right where number > threshold; leaves from left to right. Not
-    trained by gradients: ``trainer.zoo.rhythm`` grows it. Weights: ``feature``, ``threshold`` and ``spacing`` (tree,
+    trained by gradients: ``trainer.forest`` grows it. Weights: ``feature``, ``threshold`` and ``spacing`` (tree,
     class, node), ``leaf`` (tree, class, leaf), ``bias`` (class,). ``spacing``: half a width over which the surrogate
     sees a comparison.
     """

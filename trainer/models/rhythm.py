@@ -63,6 +63,7 @@ class Rhythm(keras.layers.Layer):
     def __init__(self, beats: int = 96, *, rate_hz: float = 300.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.beats, self.rate_hz = beats, rate_hz
+        finder.stride_of(rate_hz)  # another rate is told when the net is built
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         needed = max(finder.BLOCK_S, (self.beats + finder.SPARE) / finder.RATE_HZ)

@@ -60,6 +60,39 @@ def test_the_graph_computes_what_was_trained(model: str, defended: bool) -> None
     assert np.allclose(out["probabilities"], keras.ops.softmax(logits), atol=1e-4)
 
 
+def test_beats_and_trees_stay_float_in_int8() -> None:
+    """Places as int8 would be others: whatever sorts, picks or compares reads and writes float32."""
+    classifier = compact.build(SPEC, stem=4, widths=(4, 6), trees=3, beats=24)
+    built = graph.build(classifier, encode_decode.build(SPEC, levels=8, width=4, kernel=5, stride=5), 1.0)
+    windows = np.random.default_rng(0).normal(0, 300, (8, 200, 1)).astype(np.float32)
+    parsed = tflite.unpack(quantize.convert(built, "int8", windows))
+    codes, kinds = tflite.schema().BuiltinOperator, tflite.schema().TensorType
+    float_only = {codes.TOPK_V2, codes.GATHER, codes.GREATER, codes.MAX_POOL_2D, codes.AVERAGE_POOL_2D}
+    seen, tensors = set(), parsed.subgraphs[0].tensors
+    for node in parsed.subgraphs[0].operators:
+        found = parsed.operatorCodes[node.opcodeIndex]
+        code = max(found.builtinCode, found.deprecatedBuiltinCode)
+        if code in float_only:
+            seen.add(code)
+            assert all(tensors[at].type != kinds.INT8 for at in (*node.inputs, *node.outputs))
+    assert seen == float_only
+    assert any(t.type == kinds.INT8 for t in tensors)  # the net itself is int8
+
+
+def test_equal_vectors_are_written_once() -> None:
+    built = graph.build(compact.build(SPEC, stem=4, widths=(4, 6)), None, 1.0)
+    windows = np.random.default_rng(0).normal(0, 300, (8, 200, 1)).astype(np.float32)
+    whole = quantize.convert(built, "int8", windows)
+    packed = tflite.pack(tflite.unpack(whole))
+    assert len(packed) < len(whole)
+    before, after = (tflite.unpack(m).subgraphs[0].tensors for m in (whole, packed))
+    for a, b in zip(before, after, strict=True):
+        assert list(a.shape) == list(b.shape)
+        for key in ("scale", "zeroPoint") if a.quantization is not None else ():
+            one, other = getattr(a.quantization, key), getattr(b.quantization, key)
+            np.testing.assert_array_equal([] if one is None else one, [] if other is None else other)
+
+
 def test_coarse_and_fine_lose_nothing_within_their_range() -> None:
     x = np.array([-4096, -4095, -33, -32, -1, 0, 1, 31, 32, 4095], np.float32).reshape(1, -1, 1)
     split = np.asarray(graph.CoarseFine(1.0)(x))

@@ -17,6 +17,7 @@ from trainer.errors import RecipeError
 from trainer.models import beats, registry
 from trainer.models.forest import LEAVES, NODES, Forest, descend
 from trainer.models.rhythm import NAMES, Rhythm
+from trainer.models.wrap import AttackModel
 
 RATE_HZ = 300.0
 SPEC = DataSpec("toy", ("a", "b", "c"), "uV", RATE_HZ, 3000)
@@ -168,6 +169,16 @@ def test_a_compact_net_with_trees_is_saved_and_loaded(tmp_path: Any) -> None:
     again = keras.models.load_model(tmp_path / "m.keras", compile=False)
     x = heart(UNEVEN)
     np.testing.assert_allclose(np.asarray(again(x)), np.asarray(model(x)), atol=1e-6)
+
+
+def test_an_attack_tries_every_way_through_the_forest() -> None:
+    """Without a thermometer in front, too: its comparisons have no gradient of their own."""
+    model = AttackModel(registry.build("compact", SPEC, stem=4, widths=[4], trees=2, beats=24))
+    layer = model.model.get_layer("forest")
+    assert model.surrogates == ("tent", "sigmoid", "straight_through")
+    with model.surrogate("tent"):
+        assert layer.surrogate == "tent"
+    assert layer.surrogate == model.current_surrogate == "sigmoid"
 
 
 def test_windows_without_room_for_beats_are_refused() -> None:

@@ -1,6 +1,6 @@
 """Sets a forest that looks at heart beats beside a trained ECG classifier.
 
-``python -m trainer.zoo.rhythm RUN --data ZIP --out RUN2``
+``python -m trainer.forest RUN --data ZIP --out RUN2``
 
 The forest sees what ``models.rhythm`` counts in each training record as the run's encode-decode gives it back: of the
 record itself, of a crop of it with noise, and of that crop attacked through the run. Classifier and forest answer
@@ -102,45 +102,64 @@ def set_beside(run: Path, data_path: Path, out: Path, trees: int, like: Path | N
 
     Raises:
         TrainingError: the run is no finished one of a compact classifier without trees; ``out`` is there; neither
-            validation records nor ``like``.
+            validation records nor a usable ``like``; windows in which no beats can be looked for.
     """
     from trainer.export.pack import read_run
     from trainer.models import encode_decode, registry
     from trainer.models.wrap import AttackModel
     from trainer.run import enlarge, load_parts
 
+    if trees < 1:
+        raise TrainingError(f"--trees is {trees}; it must be at least 1")
     base = read_run(run)
     if base.recipe.model.name != "compact" or base.recipe.model.arguments.get("trees"):
         raise TrainingError(f"{run}: a forest is set beside a compact classifier that has none")
     if out.exists():
         raise TrainingError(f"{out}: is there already; give another --out")
+    if base.spec.units != "uV":
+        raise TrainingError(f"{run}: its windows are in {base.spec.units!r}; heart beats are looked for in microvolts")
+    # built first, so that windows without room for beats are told before minutes of work
+    classifier = registry.build("compact", base.spec, **{**base.recipe.model.arguments, "trees": trees})
+    given = _taken_over(like) if like is not None else None
     training, validation = enlarge(base.recipe, *load_parts(base.recipe, data_path))
-    if not len(validation) and like is None:
+    if not len(validation) and given is None:
         raise TrainingError(f"{run}: a refit has no validation records; give --like the run before it")
     counted = _counter(base.front, base.spec.rate_hz)
     model = AttackModel(base.twin, base.recipe.data.preprocess, name=base.recipe.export.name)
     weights = grow(*_numbers(training, base, model, counted, seed), trees, seed)
-    if like is not None:
-        facts = json.loads((like / "run.json").read_text(encoding="utf-8"))["forest"]
-        facts = {"own": facts["own"], "share": facts["share"], "like": str(like)}
-    else:
-        facts = _weigh(validation, base, model, counted, weights, seed)
-    classifier = registry.build("compact", base.spec, **{**base.recipe.model.arguments, "trees": trees})
+    facts = given or _weigh(validation, base, model, counted, weights, seed)
     _take(classifier, base.classifier, weights, facts["own"], facts["share"])
     twin = classifier if base.front is None else encode_decode.join(base.front, classifier)
 
-    out.mkdir(parents=True)
-    (out / "recipe.toml").write_text(with_trees((run / "recipe.toml").read_text(encoding="utf-8"), trees), "utf-8")
-    for name in ("history.csv", "history.png"):
-        if (run / name).exists():
-            shutil.copyfile(run / name, out / name)
-    twin.save(out / "twin.keras")
-    classifier.save(out / "classifier.keras")
-    if base.front is not None:
-        base.front.save(out / "encode_decode.keras")
     told = {**base.facts, "forest": {"trees": trees, "seed": seed, **facts}}
-    (out / "run.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    return told["forest"]
+    # whole or not at all: what a killed call leaves is in nobody's way
+    part = out.with_name(f".{out.name}.part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        text = (run / "recipe.toml").read_text(encoding="utf-8")
+        (part / "recipe.toml").write_text(with_trees(text, trees), encoding="utf-8")
+        for name in ("history.csv", "history.png"):
+            if (run / name).exists():
+                shutil.copyfile(run / name, part / name)
+        twin.save(part / "twin.keras")
+        classifier.save(part / "classifier.keras")
+        if base.front is not None:
+            base.front.save(part / "encode_decode.keras")
+        (part / "run.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        part.rename(out)
+    except OSError as error:
+        raise TrainingError(f"{out}: cannot be written: {error.strerror or error}; choose a folder you own") from error
+    found: dict[str, Any] = told["forest"]
+    return found
+
+
+def _taken_over(like: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads((like / "run.json").read_text(encoding="utf-8"))["forest"]
+        return {"own": float(facts["own"]), "share": float(facts["share"]), "like": str(like)}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{like}: no run that a forest was set beside; give the --out of such a call") from error
 
 
 def with_trees(recipe: str, trees: int) -> str:
@@ -256,7 +275,7 @@ def _take(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m trainer.zoo.rhythm", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m trainer.forest", description=__doc__)
     parser.add_argument("run", type=Path, help="a finished run of a compact classifier")
     parser.add_argument("--data", type=Path, required=True, help="the CinC 2017 zip or folder")
     parser.add_argument("--out", type=Path, required=True, help="the new run's folder")
