@@ -8,7 +8,8 @@ together, ``logits = own * classifier + share * forest``; how much each counts i
 windows, half of them attacked through the run, or taken from another such run (``--like``) where a refit has no
 validation records. It raises clean accuracy and costs robustness (``docs/experiments.md``): no shipped bundle has it.
 
-RUN2 is a run like any other: ``trainer export`` and ``trainer evaluate`` take it.
+RUN2 is a run like any other for ``trainer evaluate``. ``trainer export`` takes it with ``--quantize float16``; int8 it
+refuses, since a step of the int8 reconstruction turns trees over (ADR 0018).
 """
 
 from __future__ import annotations
